@@ -1,0 +1,112 @@
+"""groundling: a complete, standalone Grounding DINO. Name what you want to find, get boxes.
+
+Names are loaded when they are first used, so that importing the package costs next to nothing.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from groundling.auto import AutoConfig, AutoModel, AutoModelForZeroShotObjectDetection, AutoProcessor
+    from groundling.configuration import BertConfig, GroundingDinoConfig, MMGroundingDinoConfig, SwinConfig
+    from groundling.errors import (
+        CheckpointError,
+        ConfigError,
+        DatasetError,
+        GroundlingError,
+        ImageError,
+        MissingExtraError,
+        PromptError,
+    )
+    from groundling.model import (
+        GroundingDinoForObjectDetection,
+        GroundingDinoModel,
+        MMGroundingDinoForObjectDetection,
+        MMGroundingDinoModel,
+    )
+    from groundling.pipeline import Detector
+    from groundling.processing import (
+        GroundingDinoImageProcessor,
+        GroundingDinoImageProcessorFast,
+        GroundingDinoProcessor,
+        GroundingDinoTokenizer,
+    )
+    from groundling.structures.detections import Detection, Detections
+    from groundling.structures.prompt import Caption, Prompt
+
+_HOMES = {
+    "AutoConfig": "auto",
+    "AutoModel": "auto",
+    "AutoModelForZeroShotObjectDetection": "auto",
+    "AutoProcessor": "auto",
+    "BertConfig": "configuration",
+    "Caption": "structures.prompt",
+    "CheckpointError": "errors",
+    "ConfigError": "errors",
+    "DatasetError": "errors",
+    "Detection": "structures.detections",
+    "Detections": "structures.detections",
+    "Detector": "pipeline",
+    "GroundingDinoConfig": "configuration",
+    "GroundingDinoForObjectDetection": "model",
+    "GroundingDinoImageProcessor": "processing",
+    "GroundingDinoImageProcessorFast": "processing",
+    "GroundingDinoModel": "model",
+    "GroundingDinoProcessor": "processing",
+    "GroundingDinoTokenizer": "processing",
+    "GroundlingError": "errors",
+    "ImageError": "errors",
+    "MMGroundingDinoConfig": "configuration",
+    "MMGroundingDinoForObjectDetection": "model",
+    "MMGroundingDinoModel": "model",
+    "MissingExtraError": "errors",
+    "Prompt": "structures.prompt",
+    "PromptError": "errors",
+    "SwinConfig": "configuration",
+}
+
+__all__ = [
+    "AutoConfig",
+    "AutoModel",
+    "AutoModelForZeroShotObjectDetection",
+    "AutoProcessor",
+    "BertConfig",
+    "Caption",
+    "CheckpointError",
+    "ConfigError",
+    "DatasetError",
+    "Detection",
+    "Detections",
+    "Detector",
+    "GroundingDinoConfig",
+    "GroundingDinoForObjectDetection",
+    "GroundingDinoImageProcessor",
+    "GroundingDinoImageProcessorFast",
+    "GroundingDinoModel",
+    "GroundingDinoProcessor",
+    "GroundingDinoTokenizer",
+    "GroundlingError",
+    "ImageError",
+    "MMGroundingDinoConfig",
+    "MMGroundingDinoForObjectDetection",
+    "MMGroundingDinoModel",
+    "MissingExtraError",
+    "Prompt",
+    "PromptError",
+    "SwinConfig",
+    "__version__",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'groundling' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"groundling.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
