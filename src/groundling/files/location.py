@@ -1,0 +1,174 @@
+"""From a checkpoint's name to its files: a local folder, a single file, or a repository on the Hugging Face hub."""
+
+import os
+import re
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import TypedDict, Unpack
+
+from groundling.errors import CheckpointError
+
+_FILE_ENDINGS = (".pth", ".pt", ".bin", ".safetensors", ".json")
+_HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
+
+
+class HubOptions(TypedDict, total=False):
+    """How a hub repository is looked up; a local path ignores all but `subfolder`.
+
+    Attributes:
+        revision: branch, tag or commit; None is the default branch.
+        cache_dir: folder of downloaded files; None is the hub's own cache.
+        local_files_only: never use the network.
+        token: access token for private repositories; True reads the one stored by `hf auth login`.
+        subfolder: folder inside the repository or local folder.
+    """
+
+    revision: str | None
+    cache_dir: str | Path | None
+    local_files_only: bool
+    token: str | bool | None
+    subfolder: str
+
+
+class Location(ABC):
+    """The place where one checkpoint's files are.
+
+    Attributes:
+        name: what the caller wrote.
+        file: the checkpoint itself where the name is a single file, such as `model.pth`.
+    """
+
+    name: str
+    file: Path | None = None
+
+    @abstractmethod
+    def find(self, filename: str) -> Path | None:
+        """Return the local path of a file of the checkpoint, or None if it has no such file."""
+
+    def require(self, filename: str) -> Path:
+        """Return the local path of a file.
+
+        Raises:
+            CheckpointError: the checkpoint has no such file.
+        """
+        path = self.find(filename)
+        if path is None:
+            raise CheckpointError(f"{self.name!r} has no file {filename!r}. {self.contents()}")
+        return path
+
+    def contents(self) -> str:
+        """Say in a sentence what the place holds, for error messages."""
+        return "Check the name of the checkpoint."
+
+
+class _Folder(Location):
+    def __init__(self, name: str, folder: Path) -> None:
+        self.name = name
+        self._folder = folder
+
+    def find(self, filename: str) -> Path | None:
+        path = self._folder / filename
+        return path if path.is_file() else None
+
+    def contents(self) -> str:
+        names = sorted(entry.name for entry in self._folder.iterdir())
+        if not names:
+            return "The folder is empty."
+        shown = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+        return f"The folder holds: {shown}."
+
+
+class _File(_Folder):
+    """A single file; its neighbours (config.json, tokenizer.json, ...) belong to it."""
+
+    def __init__(self, name: str, file: Path) -> None:
+        super().__init__(name, file.parent)
+        self.file = file
+
+
+class _Hub(Location):
+    def __init__(self, name: str, options: HubOptions) -> None:
+        self.name = name
+        self._options = options
+
+    def find(self, filename: str) -> Path | None:
+        """Look in the cache first; the network is used only for a file that is not there."""
+        from huggingface_hub import hf_hub_download
+        from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+
+        subfolder = self._options.get("subfolder", "")
+        known_to_be_absent, cached = self._cached(f"{subfolder}/{filename}" if subfolder else filename)
+        if cached is not None or known_to_be_absent:
+            return cached
+        if self._options.get("local_files_only", False):
+            return None
+        try:
+            return Path(
+                hf_hub_download(
+                    self.name,
+                    filename,
+                    subfolder=subfolder or None,
+                    revision=self._options.get("revision"),
+                    cache_dir=self._options.get("cache_dir"),
+                    token=self._options.get("token"),
+                )
+            )
+        except LocalEntryNotFoundError as error:
+            raise CheckpointError(self._unreachable(filename, error)) from error
+        except EntryNotFoundError:
+            return None
+        except Exception as error:  # the hub client raises errors of several HTTP libraries
+            raise CheckpointError(self._unreachable(filename, error)) from error
+
+    def _cached(self, path: str) -> tuple[bool, Path | None]:
+        from huggingface_hub import try_to_load_from_cache
+
+        cached = try_to_load_from_cache(
+            self.name,
+            path,
+            cache_dir=self._options.get("cache_dir"),
+            revision=self._options.get("revision"),
+        )
+        if isinstance(cached, str):
+            return False, Path(cached)
+        return cached is not None, None
+
+    def _unreachable(self, filename: str, error: Exception) -> str:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        return (
+            f"{filename!r} of {self.name!r} is not in the local cache and could not be fetched from the hub "
+            f"({type(error).__name__}: {reason}). Check the name and the network, or give the path of a local folder."
+        )
+
+    def contents(self) -> str:
+        if self._options.get("local_files_only", False):
+            return "It is not in the local cache, and local_files_only forbids the network."
+        return "Check the name of the checkpoint and its revision."
+
+
+def locate(name: str | os.PathLike[str], **options: Unpack[HubOptions]) -> Location:
+    """Find where a checkpoint is: an existing path wins over a hub id.
+
+    Args:
+        name: a folder, a single file or a hub id such as "IDEA-Research/grounding-dino-tiny".
+        **options: see `HubOptions`.
+
+    Raises:
+        CheckpointError: the name is neither an existing path nor a possible hub id.
+    """
+    text = os.fspath(name)
+    path = Path(text).expanduser()
+    if text and path.is_file():
+        return _File(text, path)
+    if text and path.is_dir():
+        folder = path / options.get("subfolder", "")
+        if not folder.is_dir():
+            raise CheckpointError(f"The folder {text!r} has no subfolder {options.get('subfolder')!r}.")
+        return _Folder(text, folder)
+    is_path = isinstance(name, os.PathLike) or text.startswith((".", "/", "~")) or text.endswith(_FILE_ENDINGS)
+    if is_path or not _HUB_ID.fullmatch(text):
+        raise CheckpointError(
+            f"There is no file or folder {text!r}, and it is not a hub id. "
+            "Give a local folder, a checkpoint file or a hub id such as 'IDEA-Research/grounding-dino-tiny'."
+        )
+    return _Hub(text, options)

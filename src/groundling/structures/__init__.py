@@ -1,0 +1,1 @@
+"""Typed values that cross the borders between packages."""

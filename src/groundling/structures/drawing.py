@@ -1,0 +1,170 @@
+"""Boxes and captions on a picture, in a size that fits the picture."""
+
+import os
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from groundling.errors import ImageError
+from groundling.files import atomic_path
+
+if TYPE_CHECKING:
+    import PIL.Image
+    import PIL.ImageFont
+    import supervision
+
+FONT_PER_SIDE = 0.026  # text height as part of the picture's mean side: 14 pixels at 640 x 480
+SMALLEST_FONT = 10  # pixels; below that no letter can be read
+LINE_PER_SIDE = 0.0035
+MOST_CAPTIONS = 150  # more cover the picture, and finding room for them takes seconds
+
+
+def draw_boxes(
+    image: "PIL.Image.Image",
+    boxes_xyxy: NDArray[np.float32],
+    label_ids: NDArray[np.int64],
+    captions: Sequence[tuple[str, str]],
+    *,
+    image_wh: tuple[int, int],
+) -> "PIL.Image.Image":
+    """Draw boxes with captions on an RGB copy of a picture; a label keeps its colour from picture to picture.
+
+    Args:
+        image: the picture, of any mode; its EXIF orientation is applied.
+        boxes_xyxy: corners in pixels, [N, 4].
+        label_ids: what chooses the colour, [N].
+        captions: label and score as text for each box; a later one covers an earlier one, and where there are very many
+            only the last are drawn.
+        image_wh: the size that the picture must have.
+
+    Raises:
+        ImageError: the picture is of another size.
+    """
+    import supervision
+
+    scene = to_rgb(image)
+    if scene.size != image_wh:
+        raise ImageError(
+            f"The detections belong to a picture of {image_wh[0]} x {image_wh[1]} pixels, but the picture to draw on "
+            f"has {scene.width} x {scene.height}. Give the picture that was searched."
+        )
+    if len(boxes_xyxy) == 0:
+        return scene
+    side = (scene.width * scene.height) ** 0.5
+    thickness = max(1, round(side * LINE_PER_SIDE))
+    font_size = max(SMALLEST_FONT, round(side * FONT_PER_SIDE))
+    font_path = _font_path("".join(label for label, _ in captions) + "0123456789.")
+    padding = max(2, font_size // 4)
+    palette = supervision.ColorPalette.DEFAULT
+    inside = np.clip(boxes_xyxy, 0, np.array([*image_wh, *image_wh], np.float32) - 1)
+    found = supervision.Detections(xyxy=inside, class_id=label_ids)
+    last = supervision.Detections(xyxy=inside[-MOST_CAPTIONS:], class_id=label_ids[-MOST_CAPTIONS:])
+    lines = supervision.BoxAnnotator(color=palette, thickness=thickness)
+    texts = supervision.RichLabelAnnotator(
+        color=palette,
+        text_color=_readable_on(palette),
+        font_path=font_path,
+        font_size=font_size,
+        text_padding=padding,
+        smart_position=True,
+    )
+    width = scene.width - 2 * padding - 2
+    fitted = [_fit(label, score, texts.font, width) for label, score in captions[-MOST_CAPTIONS:]]
+    drawn: PIL.Image.Image = texts.annotate(lines.annotate(scene, found), last, labels=fitted)
+    return drawn
+
+
+def save_picture(image: "PIL.Image.Image", path: str | os.PathLike[str]) -> None:
+    """Write a picture whole or not at all; the ending of `path` says the format.
+
+    Raises:
+        ImageError: the ending is not that of a picture format.
+        OSError: the file cannot be written.
+    """
+    import PIL.Image
+
+    kind = PIL.Image.registered_extensions().get(Path(path).suffix.lower())
+    if kind not in PIL.Image.SAVE:
+        raise ImageError(
+            f"{os.fspath(path)!r} does not end in a picture format that can be written. Use .png, .jpg or .webp."
+        )
+    try:
+        with atomic_path(Path(path)) as temporary:
+            image.save(temporary, format=kind)
+    except OSError as error:  # it names the temporary file, which means nothing to the caller
+        raise OSError(error.errno, error.strerror or str(error), os.fspath(path)) from error
+
+
+def to_rgb(image: "PIL.Image.Image") -> "PIL.Image.Image":
+    """Return an upright 8-bit RGB copy to draw on; transparent parts become white."""
+    import PIL.Image
+    import PIL.ImageOps
+
+    upright = PIL.ImageOps.exif_transpose(image)
+    if upright.mode.startswith(("I", "F")):  # the same ranges as when the picture is read for the model
+        values = np.asarray(upright, np.float32)
+        largest = float(values.max(initial=0))
+        is_deep = upright.mode.startswith("I;16") or largest > 255
+        scale = 1 / 257 if is_deep else 255.0 if upright.mode == "F" and largest <= 1 else 1.0
+        return PIL.Image.fromarray(np.rint(values * scale).clip(0, 255).astype(np.uint8)).convert("RGB")
+    if upright.has_transparency_data:
+        layer = upright.convert("RGBA")
+        white = PIL.Image.new("RGBA", layer.size, "white")
+        return PIL.Image.alpha_composite(white, layer).convert("RGB")
+    return upright.convert("RGB")
+
+
+def _fit(label: str, score: str, font: "PIL.ImageFont.FreeTypeFont | PIL.ImageFont.ImageFont", width: int) -> str:
+    """Put label and score into one line of at most `width` pixels; the label is cut, the score never."""
+    text = " ".join(label.split())
+    if font.getlength(f"{text} {score}") <= width:
+        return f"{text} {score}"
+    while text and font.getlength(f"{text}… {score}") > width:
+        text = text[:-1].rstrip()
+    return f"{text}… {score}" if text else score
+
+
+def _readable_on(palette: "supervision.ColorPalette") -> "supervision.ColorPalette":
+    """Choose black or white text for each colour, whichever stands out more."""
+    import supervision
+
+    bright = [0.299 * color.r + 0.587 * color.g + 0.114 * color.b > 140 for color in palette.colors]
+    return supervision.ColorPalette([supervision.Color.BLACK if b else supervision.Color.WHITE for b in bright])
+
+
+@lru_cache(maxsize=64)
+def _font_path(text: str) -> str | None:
+    """Find a font that has all letters of `text`; failing that, the one that has the most of them."""
+    try:
+        import matplotlib
+        from matplotlib.font_manager import findSystemFonts
+    except ImportError:  # supervision brings it; without it PIL's own font has the Latin letters
+        return None
+    needed = frozenset(map(ord, "".join(text.split())))
+    usual = str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf")
+    most, best = len(needed & _letters(usual)), usual
+    if most == len(needed):
+        return usual
+    for path in sorted(findSystemFonts()):
+        count = len(needed & _letters(path))
+        if count > most:
+            most, best = count, path
+        if most == len(needed):
+            break
+    return best
+
+
+@lru_cache(maxsize=1024)
+def _letters(path: str) -> frozenset[int]:
+    """List the characters that a font file can draw; none if it cannot be used."""
+    from matplotlib.ft2font import FT2Font
+
+    try:
+        font = FT2Font(path)
+        return frozenset(font.get_charmap()) if font.scalable else frozenset()
+    except (OSError, RuntimeError):
+        return frozenset()

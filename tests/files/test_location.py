@@ -1,0 +1,77 @@
+from pathlib import Path
+
+import pytest
+
+from groundling.errors import CheckpointError
+from groundling.files import locate
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Path:
+    """A hub cache with one file of one repository, as the hub's client lays it out."""
+    repository = tmp_path / "models--someone--model"
+    snapshot = repository / "snapshots" / "0123456789abcdef0123456789abcdef01234567"
+    snapshot.mkdir(parents=True)
+    (snapshot / "config.json").write_text("{}")
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text(snapshot.name)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param("", id="empty"),
+        pytest.param("./missing", id="relative path"),
+        pytest.param("/missing/folder", id="absolute path"),
+        pytest.param("weights.pth", id="file name"),
+        pytest.param("a/b/c", id="too many parts"),
+        pytest.param("what is this?", id="not an id"),
+        pytest.param(Path("missing"), id="path object"),
+    ],
+)
+def test_names_that_are_nothing(name: str | Path) -> None:
+    with pytest.raises(CheckpointError, match=r"no file or folder .* not a hub id"):
+        locate(name)
+
+
+def test_a_folder(tmp_path: Path) -> None:
+    location = locate(tmp_path)
+    assert location.file is None
+    assert location.find("config.json") is None
+    with pytest.raises(CheckpointError, match=r"has no file 'config.json'. The folder is empty"):
+        location.require("config.json")
+    (tmp_path / "readme.txt").write_text("")
+    with pytest.raises(CheckpointError, match=r"The folder holds: readme.txt"):
+        location.require("config.json")
+    (tmp_path / "config.json").write_text("{}")
+    assert location.require("config.json") == tmp_path / "config.json"
+    with pytest.raises(CheckpointError, match="no subfolder 'part'"):
+        locate(tmp_path, subfolder="part")
+
+
+def test_a_file_brings_its_neighbours(tmp_path: Path) -> None:
+    (tmp_path / "model.pth").write_bytes(b"")
+    (tmp_path / "config.json").write_text("{}")
+    location = locate(tmp_path / "model.pth")
+    assert location.file == tmp_path / "model.pth"
+    assert location.find("config.json") == tmp_path / "config.json"
+
+
+def test_the_cache_is_used_before_the_network(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_network(*_: object, **__: object) -> None:
+        raise AssertionError("the network was used")
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", no_network)
+    location = locate("someone/model", cache_dir=cache)
+    assert location.require("config.json").read_text() == "{}"
+    with pytest.raises(CheckpointError, match="the network was used"):
+        location.find("model.safetensors")
+
+
+def test_without_network(cache: Path) -> None:
+    location = locate("someone/model", cache_dir=cache, local_files_only=True)
+    with pytest.raises(CheckpointError, match="local_files_only forbids the network"):
+        location.require("model.safetensors")
+    with pytest.raises(CheckpointError, match=r"not in the local cache and could not be fetched .* local folder"):
+        locate("someone/model", cache_dir=cache).require("model.safetensors")  # the tests run offline
