@@ -1,0 +1,1 @@
+"""Functions without parameters. Each has a naive twin in tests/reference."""

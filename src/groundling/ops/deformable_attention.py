@@ -1,0 +1,37 @@
+"""Multi-scale deformable attention (Zhu et al. 2021, equation 3), the sampling part.
+
+Shapes: B image, S image token, Q query, H head, C width of a head, L level, P point.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def deformable_attention(
+    value_BSHC: Tensor, level_shapes: list[tuple[int, int]], location_BQHLP2: Tensor, weight_BQHLP: Tensor
+) -> Tensor:
+    """Sample each level at a few points for each query and head, and add the samples up by weight.
+
+    Args:
+        value_BSHC: values of all levels, level after level, row by row.
+        level_shapes: (height, width) of each level; their products sum to S.
+        location_BQHLP2: where to sample, (x, y) in 0..1 of each level; bilinear, zero outside.
+        weight_BQHLP: weights, which sum to 1 over levels and points.
+
+    Returns:
+        The weighted sums with the heads side by side, [B, Q, H * C].
+    """
+    batch, _, heads, channels = value_BSHC.shape
+    queries, points = location_BQHLP2.shape[1], location_BQHLP2.shape[4]
+    grid_BQHLP2 = 2 * location_BQHLP2 - 1
+    samples = []
+    sizes = [height * width for height, width in level_shapes]
+    for level, (shape, value_BNHC) in enumerate(zip(level_shapes, torch.split(value_BSHC, sizes, dim=1), strict=True)):
+        map_GCN = value_BNHC.permute(0, 2, 3, 1).reshape(batch * heads, channels, *shape)
+        grid_GQP2 = grid_BQHLP2[:, :, :, level].transpose(1, 2).reshape(batch * heads, queries, points, 2)
+        samples.append(F.grid_sample(map_GCN, grid_GQP2, mode="bilinear", padding_mode="zeros", align_corners=False))
+    sample_GCQN = torch.cat(samples, dim=-1)
+    weight_G1QN = weight_BQHLP.transpose(1, 2).flatten(3).flatten(0, 1)[:, None]
+    sum_GCQ = (sample_GCQN * weight_G1QN).sum(dim=-1)
+    return sum_GCQ.view(batch, heads * channels, queries).transpose(1, 2)
