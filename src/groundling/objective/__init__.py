@@ -1,0 +1,1 @@
+"""Training's twin of post-processing: predictions and labels to losses."""
