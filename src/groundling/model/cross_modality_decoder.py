@@ -1,0 +1,158 @@
+"""Cross-modality decoder (section 3.3 of the paper): queries look at each other, the words and the picture.
+
+Shapes: B image, S image token, T text token, Q query, D width, L level.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from groundling.model.heads import MLP, head_of_layer
+from groundling.model.layers import DeformableAttention, FeedForward, MultiHeadAttention
+from groundling.model.position_encoding import box_position_encoding
+from groundling.ops.reference_points import inverse_sigmoid
+from groundling.structures.features import ImageFeatures, Queries, TextFeatures
+
+
+class DecoderAttentions(NamedTuple):
+    """Attention weights of one layer.
+
+    Attributes:
+        query_BHQQ: weights among the queries.
+        text_BHQT: weights of the text tokens.
+        image_BQHLP: weights of the sampled points.
+    """
+
+    query_BHQQ: Tensor
+    text_BHQT: Tensor
+    image_BQHLP: Tensor
+
+
+class DecodedQueries(NamedTuple):
+    """The queries after each decoder layer.
+
+    Attributes:
+        states: normalised queries [B, Q, D] after each layer.
+        boxes: boxes [B, Q, 4] after each layer, refined from the states before their norm.
+        input_state_BQD: normalised queries before the first layer.
+        attentions: attention weights of each layer; empty if not asked for.
+    """
+
+    states: tuple[Tensor, ...]
+    boxes: tuple[Tensor, ...]
+    input_state_BQD: Tensor
+    attentions: tuple[DecoderAttentions, ...] = ()
+
+
+class CrossModalityDecoder(nn.Module):
+    """A stack of decoder layers that refine the queries' boxes."""
+
+    def __init__(self, *, width: int, norm_eps: float, layers: "list[CrossModalityDecoderLayer]") -> None:
+        super().__init__()
+        self.width = width
+        self.reference_point_head = MLP(input_width=2 * width, hidden_width=width, output_width=width, num_layers=2)
+        self.layers = nn.ModuleList(layers)
+        self.norm = nn.LayerNorm(width, eps=norm_eps)
+
+    def forward(
+        self,
+        queries: Queries,
+        image: ImageFeatures,
+        text: TextFeatures,
+        box_heads: nn.ModuleList | None,
+        *,
+        attentions: bool = False,
+    ) -> DecodedQueries:
+        """Decode.
+
+        Args:
+            queries: contents and boxes to start from.
+            image: enhanced image tokens.
+            text: enhanced text tokens.
+            box_heads: heads that refine the boxes after each layer, one or one for each; without them boxes stay.
+            attentions: also return the attention weights of each layer.
+        """
+        x_BQD, box_BQ4 = queries.content_BQD, queries.box_BQ4
+        ratio_B1L4 = torch.cat([image.valid_ratio_BL2, image.valid_ratio_BL2], dim=-1)[:, None]
+        states, boxes, weights = [], [], []
+        for number, layer in enumerate(self.layers):
+            box_BQL4 = box_BQ4[:, :, None] * ratio_B1L4
+            encoding_BQE = box_position_encoding(box_BQL4[:, :, 0], self.width).to(x_BQD.dtype)
+            position_BQD = self.reference_point_head(encoding_BQE)
+            x_BQD, layer_weights = layer(x_BQD, position_BQD, box_BQL4, image, text, attentions)
+            if box_heads is not None:
+                change_BQ4 = head_of_layer(box_heads, number)(x_BQD)
+                box_BQ4 = (change_BQ4 + inverse_sigmoid(box_BQ4)).sigmoid().detach()
+            states.append(self.norm(x_BQD))
+            boxes.append(box_BQ4)
+            if attentions:
+                weights.append(layer_weights)
+        return DecodedQueries(tuple(states), tuple(boxes), self.norm(queries.content_BQD), tuple(weights))
+
+
+class CrossModalityDecoderLayer(nn.Module):
+    """Self-attention, cross-attention to the text, deformable cross-attention to the image, feed-forward network."""
+
+    def __init__(
+        self,
+        *,
+        self_attention: MultiHeadAttention,
+        text_attention: MultiHeadAttention,
+        image_attention: DeformableAttention,
+        feed_forward: FeedForward,
+        width: int,
+        dropout: float,
+        norm_eps: float,
+    ) -> None:
+        super().__init__()
+        self.self_attention = self_attention
+        self.self_attention_norm = nn.LayerNorm(width, eps=norm_eps)
+        self.text_attention = text_attention
+        self.text_attention_norm = nn.LayerNorm(width, eps=norm_eps)
+        self.image_attention = image_attention
+        self.image_attention_norm = nn.LayerNorm(width, eps=norm_eps)
+        self.feed_forward = feed_forward
+        self.feed_forward_norm = nn.LayerNorm(width, eps=norm_eps)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(
+        self,
+        x_BQD: Tensor,
+        position_BQD: Tensor,
+        box_BQL4: Tensor,
+        image: ImageFeatures,
+        text: TextFeatures,
+        attentions: bool,
+    ) -> tuple[Tensor, DecoderAttentions | None]:
+        """Return the queries after this layer [B, Q, D] and, if asked for, the attention weights.
+
+        Args:
+            x_BQD: queries.
+            position_BQD: encoding of their boxes.
+            box_BQL4: their boxes on each level of the padded picture.
+            image: enhanced image tokens.
+            text: enhanced text tokens.
+            attentions: also return the attention weights.
+        """
+        query_BQD = x_BQD + position_BQD
+        attended_BQD, query_BHQQ = self.self_attention(query_BQD, query_BQD, x_BQD, weights=attentions)
+        x_BQD = self.self_attention_norm(x_BQD + self.dropout(attended_BQD))
+
+        attended_BQD, text_BHQT = self.text_attention(
+            x_BQD + position_BQD,
+            text.token_BTD,
+            text.token_BTD,
+            mask=text.valid_BT[:, None, None],
+            weights=attentions,
+        )
+        x_BQD = self.text_attention_norm(x_BQD + self.dropout(attended_BQD))
+
+        attended_BQD, image_BQHLP = self.image_attention(
+            x_BQD + position_BQD, image.token_BSD, image.valid_BS, image.level_shapes, box_BQL4
+        )
+        x_BQD = self.image_attention_norm(x_BQD + self.dropout(attended_BQD))
+        x_BQD = self.feed_forward_norm(x_BQD + self.feed_forward(x_BQD))
+        if query_BHQQ is None or text_BHQT is None:
+            return x_BQD, None
+        return x_BQD, DecoderAttentions(query_BHQQ, text_BHQT, image_BQHLP)

@@ -1,0 +1,124 @@
+"""What every model class shares: its configuration, its type and device, loading and saving."""
+
+import difflib
+import os
+from typing import Any, ClassVar, Self, cast
+
+import torch
+from torch import nn
+
+from groundling.checkpoint import fit, load_checkpoint, save_checkpoint
+from groundling.configuration import DetectorConfig
+from groundling.errors import ConfigError
+from groundling.files import HubOptions, locate
+
+
+class PretrainedModel(nn.Module):
+    """A model that is built from a configuration and can be loaded and saved.
+
+    Args:
+        config: sizes of the model, of the class that belongs to this model.
+
+    Raises:
+        ConfigError: the configuration belongs to another family.
+    """
+
+    config_class: ClassVar[type[DetectorConfig]]
+
+    def __init__(self, config: DetectorConfig) -> None:
+        super().__init__()
+        if not isinstance(config, self.config_class):
+            raise ConfigError(
+                f"{type(self).__name__} is built from a {self.config_class.__name__}, but got a "
+                f"{type(config).__name__}. AutoModelForZeroShotObjectDetection chooses the class by the checkpoint."
+            )
+        config.validate()
+        self.config = config
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Floating-point type of the parameters."""
+        return next(self.parameters()).dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Device of the parameters."""
+        return next(self.parameters()).device
+
+    def num_parameters(self, only_trainable: bool = False) -> int:
+        """Return the number of parameters."""
+        return sum(p.numel() for p in self.parameters() if p.requires_grad or not only_trainable)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name: str | os.PathLike[str],
+        *,
+        config: DetectorConfig | None = None,
+        dtype: torch.dtype | str | None = None,
+        device_map: torch.device | str | None = None,
+        **options: Any,
+    ) -> Self:
+        """Load a checkpoint of any known layout, in evaluation mode. Local files are used before the network.
+
+        Args:
+            name: a folder in the Hugging Face layout, a hub id, or a single file: safetensors, original `.pth`,
+                MMDetection `.pth`.
+            config: replaces the checkpoint's own configuration.
+            dtype: type to convert the parameters to; None keeps the checkpoint's.
+            device_map: device to load to; "auto" is the GPU where there is one.
+            **options: hub options (see `groundling.files.HubOptions`); every other keyword overrides a value of the
+                configuration.
+
+        Raises:
+            CheckpointError: files are missing or damaged, or tensors are missing, unexpected or of the wrong shape.
+            ConfigError: the configuration is invalid or belongs to another family.
+        """
+        dtype = options.pop("torch_dtype", dtype)
+        hub = cast(HubOptions, {key: options.pop(key) for key in list(options) if key in HubOptions.__annotations__})
+        checkpoint = load_checkpoint(locate(name, **hub), config=config)
+        config = _overridden(checkpoint.config, options)
+        with torch.device("meta"):
+            model = cls(config)
+        expected = {key: tensor.shape for key, tensor in model.state_dict().items()}
+        model.load_state_dict(fit(checkpoint.state_dict, expected, source=os.fspath(name)), assign=True)
+        model = model.eval()
+        if dtype is not None and dtype != "auto":
+            model = model.to(getattr(torch, dtype) if isinstance(dtype, str) else dtype)
+        if device_map is not None:
+            device = ("cuda" if torch.cuda.is_available() else "cpu") if device_map == "auto" else device_map
+            model = model.to(device)
+        return model
+
+    def save_pretrained(self, folder: str | os.PathLike[str], *, max_shard_size: int | str = "5GB") -> None:
+        """Write `config.json` and `model.safetensors` in the Hugging Face layout, which transformers loads too.
+
+        An earlier checkpoint in the folder stays whole until the new one is complete.
+
+        Args:
+            folder: where to write; made if it does not exist.
+            max_shard_size: split the tensors over several files above this size, in bytes or such as "5GB".
+        """
+        save_checkpoint(
+            self.state_dict(),
+            self.config,
+            folder,
+            architecture=type(self).__name__,
+            max_shard_size=max_shard_size,
+        )
+
+
+def _overridden(config: DetectorConfig, overrides: dict[str, Any]) -> DetectorConfig:
+    known = {
+        *type(config).own_fields(),
+        *type(config).aliases,
+        "output_attentions",
+        "output_hidden_states",
+        "return_dict",
+    }
+    for key in overrides:
+        if key not in known:
+            close = difflib.get_close_matches(key, known, n=1)
+            hint = f" Did you mean {close[0]!r}?" if close else ""
+            raise TypeError(f"from_pretrained() got an unexpected keyword argument {key!r}.{hint}")
+    return type(config).from_dict(config.to_dict(), **overrides) if overrides else config

@@ -1,0 +1,62 @@
+"""Language-guided query selection (section 3.2 of the paper): the words choose where the decoder looks first.
+
+Shapes: B image, S image token, T text token, Q query, D width.
+"""
+
+from torch import Tensor, nn
+
+from groundling.model.heads import ContrastiveHead, box_head
+from groundling.ops.reference_points import proposal_boxes, proposal_logits
+from groundling.structures.features import ImageFeatures, Proposals, Queries, TextFeatures
+
+
+class LanguageGuidedQuerySelection(nn.Module):
+    """Choose the image tokens that fit the words best, and make queries of them.
+
+    A query's box is the chosen token's proposal; its content is learned and belongs to its rank.
+
+    Args:
+        width: width of image and text tokens.
+        num_queries: how many tokens are chosen; all of them when a picture has fewer.
+        norm_eps: epsilon of the norm.
+        contrastive_head: similarity of image tokens with text tokens.
+    """
+
+    def __init__(self, *, width: int, num_queries: int, norm_eps: float, contrastive_head: ContrastiveHead) -> None:
+        super().__init__()
+        self.num_queries = num_queries
+        self.memory_projection = nn.Linear(width, width)
+        self.memory_norm = nn.LayerNorm(width, eps=norm_eps)
+        self.contrastive_head = contrastive_head
+        self.box_head = box_head(width)
+        self.query_embedding = nn.Embedding(num_queries, width)
+
+    def forward(self, image: ImageFeatures, text: TextFeatures) -> tuple[Queries, Proposals]:
+        """Return the queries, best first, and what every image token proposed.
+
+        Args:
+            image: enhanced image tokens.
+            text: enhanced text tokens.
+        """
+        proposal_BS4 = proposal_logits(
+            proposal_boxes(image.level_shapes, image.valid_BS, like=image.token_BSD), image.valid_BS
+        )
+        usable_BS1 = proposal_BS4.isfinite().all(dim=-1, keepdim=True)
+        memory_BSD = self.memory_norm(self.memory_projection(image.token_BSD.masked_fill(~usable_BS1, 0.0)))
+        logit_BST = self.contrastive_head(memory_BSD, text.token_BTD, text.valid_BT)
+        box_logit_BS4 = self.box_head(memory_BSD) + proposal_BS4
+
+        index_BQ = logit_BST.amax(dim=-1).topk(min(self.num_queries, logit_BST.shape[1]), dim=1).indices
+        proposals = Proposals(logit_BST, box_logit_BS4, index_BQ)
+        return Queries(self.content(index_BQ), self.selected_boxes(proposals).detach()), proposals
+
+    def content(self, index_BQ: Tensor) -> Tensor:
+        """Return the learned content of each rank, [B, Q, D]."""
+        batch, queries = index_BQ.shape
+        return self.query_embedding.weight[:queries].expand(batch, -1, -1)
+
+    @staticmethod
+    def selected_boxes(proposals: Proposals) -> Tensor:
+        """Return the boxes of the chosen tokens [B, Q, 4] in 0..1; gradients reach the box head."""
+        index_BQ4 = proposals.index_BQ[..., None].expand(-1, -1, 4)
+        return proposals.box_logit_BS4.gather(1, index_BQ4).sigmoid()

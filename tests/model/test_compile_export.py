@@ -1,0 +1,70 @@
+"""The model is one graph: compiled and exported versions give the same numbers."""
+
+import pytest
+import torch
+
+from groundling import GroundingDinoConfig, GroundingDinoForObjectDetection
+from groundling.structures.outputs import GroundingDinoObjectDetectionOutput
+from random_models import FAMILIES, random_inputs, spread_weights
+
+SMALL = {
+    "backbone_config": {"model_type": "swin", "embed_dim": 8, "depths": [1, 2], "num_heads": [1, 2], "window_size": 4,
+                        "out_indices": [1, 2]},
+    "text_config": {"model_type": "bert", "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2,
+                    "intermediate_size": 32, "vocab_size": 1100},
+    "num_queries": 10, "encoder_layers": 1, "decoder_layers": 1, "d_model": 32, "encoder_ffn_dim": 32,
+    "decoder_ffn_dim": 32, "encoder_attention_heads": 2, "decoder_attention_heads": 2, "num_feature_levels": 2,
+    "max_text_len": 16,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def model(request: pytest.FixtureRequest) -> GroundingDinoForObjectDetection:
+    torch.manual_seed(0)
+    kinds = FAMILIES[request.param]
+    return spread_weights(kinds.model(kinds.config(**SMALL))).eval()
+
+
+def assert_equal_outputs(
+    expected: GroundingDinoObjectDetectionOutput, actual: GroundingDinoObjectDetectionOutput, tolerance: float
+) -> None:
+    assert type(actual) is GroundingDinoObjectDetectionOutput
+    assert list(actual.keys()) == list(expected.keys())
+    for name in expected:
+        torch.testing.assert_close(actual[name], expected[name], rtol=0, atol=tolerance, msg=name)
+
+
+def test_one_graph(model: GroundingDinoForObjectDetection) -> None:
+    inputs = random_inputs(1)
+    compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
+    with torch.no_grad():
+        assert_equal_outputs(model(**inputs), compiled(**inputs), tolerance=1e-5)
+    torch.compiler.reset()
+
+
+@pytest.mark.slow
+def test_compiled_with_the_default_backend() -> None:
+    torch.manual_seed(0)
+    config = GroundingDinoConfig(**SMALL)
+    model = spread_weights(GroundingDinoForObjectDetection(config)).eval()
+    inputs = random_inputs(1)
+    compiled = torch.compile(model, fullgraph=True)
+    with torch.no_grad():
+        assert_equal_outputs(model(**inputs), compiled(**inputs), tolerance=1e-5)
+    torch.compiler.reset()
+
+
+def test_exported(model: GroundingDinoForObjectDetection) -> None:
+    inputs = random_inputs(1)
+    with torch.no_grad():
+        program = torch.export.export(model, args=(), kwargs=inputs)
+        assert_equal_outputs(model(**inputs), program.module()(**inputs), tolerance=0.0)
+
+
+def test_training_compiles(model: GroundingDinoForObjectDetection) -> None:
+    features = torch.compile(model.encode_image, fullgraph=True, backend="aot_eager")
+    pixels = random_inputs(0)["pixel_values"]
+    features(pixels).token_BSD.sum().backward()
+    assert model.model.image_backbone.patch_embedding.projection.weight.grad is not None
+    model.zero_grad()
+    torch.compiler.reset()

@@ -1,0 +1,260 @@
+"""What must hold for every detector, whatever its weights."""
+
+import copy
+import random
+import threading
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from groundling import (
+    ConfigError,
+    GroundingDinoConfig,
+    GroundingDinoForObjectDetection,
+    GroundingDinoModel,
+    MMGroundingDinoConfig,
+    MMGroundingDinoForObjectDetection,
+    PromptError,
+    SwinConfig,
+)
+from groundling.configuration.presets import PRESETS, tiny
+from random_models import FAMILIES, random_inputs, random_labels, random_pair, random_prompt, spread_weights
+
+BATCH_TOLERANCE = 1e-4  # batch mates change the shapes of matrix products, and with them the rounding
+
+
+def prompt_batch(seed: int, lengths: list[int]) -> tuple[Tensor, Tensor]:
+    choose = random.Random(seed)
+    ids = torch.zeros(len(lengths), max(lengths), dtype=torch.long)
+    for row, length in enumerate(lengths):
+        ids[row, :length] = torch.tensor(random_prompt(choose, length))
+    return ids, (ids > 0).long()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("seed", range(3))
+def test_a_batch_of_different_prompts_equals_single_runs(family: str, seed: int, tmp_path: Path) -> None:
+    _, model = random_pair(family, seed, tmp_path)
+    torch.manual_seed(seed)
+    pixel_values = torch.randn(3, 3, 150, 130)
+    lengths = [6, 14, 9]
+    ids, mask = prompt_batch(seed, lengths)
+    with torch.no_grad():
+        together = model(pixel_values, ids, attention_mask=mask)
+        for row, length in enumerate(lengths):
+            alone = model(pixel_values[row : row + 1], ids[row : row + 1, :length])
+            torch.testing.assert_close(together.pred_boxes[row], alone.pred_boxes[0], rtol=0, atol=BATCH_TOLERANCE)
+            torch.testing.assert_close(
+                together.logits[row].sigmoid(), alone.logits[0].sigmoid(), rtol=0, atol=BATCH_TOLERANCE
+            )
+
+
+def test_the_order_of_a_batch_does_not_matter(tiny_detector: GroundingDinoForObjectDetection) -> None:
+    inputs = random_inputs(5)
+    order = torch.arange(inputs["input_ids"].shape[0]).flip(0)
+    with torch.no_grad():
+        straight = tiny_detector(**inputs)
+        turned = tiny_detector(**{name: value[order] for name, value in inputs.items()})
+    assert len(order) > 1
+    torch.testing.assert_close(turned.pred_boxes[order], straight.pred_boxes, rtol=0, atol=BATCH_TOLERANCE)
+
+
+def test_features_can_be_reused(tiny_detector: GroundingDinoForObjectDetection) -> None:
+    inputs = random_inputs(1)
+    with torch.no_grad():
+        whole = tiny_detector(**inputs)
+        image = tiny_detector.encode_image(inputs["pixel_values"], inputs["pixel_mask"])
+        text = tiny_detector.encode_text(inputs["input_ids"], inputs["attention_mask"], inputs["token_type_ids"])
+        for _ in range(2):
+            prediction = tiny_detector.ground(image, text)
+            assert torch.equal(prediction.box_BQ4, whole.pred_boxes)
+            assert torch.equal(prediction.logit_BQT, whole.logits[..., : inputs["input_ids"].shape[1]])
+
+
+def test_asking_for_more_changes_no_other_output(tiny_detector: GroundingDinoForObjectDetection) -> None:
+    inputs = random_inputs(2)
+    with torch.no_grad():
+        plain = tiny_detector(**inputs)
+        full = tiny_detector(**inputs, output_attentions=True, output_hidden_states=True)
+    assert set(full.keys()) - set(plain.keys()) == {
+        "decoder_attentions",
+        "decoder_hidden_states",
+        "encoder_attentions",
+        "encoder_text_hidden_states",
+        "encoder_vision_hidden_states",
+    }
+    for name in plain:
+        assert torch.equal(plain[name], full[name]), name
+
+
+def test_forward_writes_nothing_to_the_model(tiny_detector: GroundingDinoForObjectDetection) -> None:
+    def attributes() -> dict[str, set[str]]:
+        return {name: set(vars(module)) for name, module in tiny_detector.named_modules()}
+
+    names, state = attributes(), copy.deepcopy(tiny_detector.state_dict())
+    with torch.no_grad():
+        tiny_detector(**random_inputs(0), output_attentions=True)
+    assert attributes() == names
+    assert all(torch.equal(value, state[name]) for name, value in tiny_detector.state_dict().items())
+
+
+def test_two_threads_share_a_model(tiny_detector: GroundingDinoForObjectDetection) -> None:
+    batches = [random_inputs(seed) for seed in range(4)]
+    with torch.no_grad():
+        expected = [tiny_detector(**batch).pred_boxes for batch in batches]
+    found: dict[tuple[int, int], Tensor] = {}
+
+    def work(thread: int) -> None:
+        with torch.no_grad():
+            for index, batch in enumerate(batches):
+                found[thread, index] = tiny_detector(**batch).pred_boxes
+
+    threads = [threading.Thread(target=work, args=(thread,)) for thread in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 2 * len(batches)
+    for (_, index), boxes in found.items():
+        assert torch.equal(boxes, expected[index])
+
+
+def scalar_of_all_outputs(output: object) -> Tensor:
+    """A number that every floating-point output has a part in; infinite values are left out."""
+    if isinstance(output, Tensor):
+        return output[output.isfinite()].float().sum() if output.is_floating_point() else torch.zeros(())
+    values = output.values() if hasattr(output, "values") else output
+    return sum((scalar_of_all_outputs(value) for value in values), torch.zeros(()))
+
+
+@pytest.mark.parametrize("shared", [True, False], ids=["shared heads", "a head for each layer"])
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("encoding", ["sine", "learned"])
+def test_every_parameter_gets_a_gradient(family: str, shared: bool, encoding: str) -> None:
+    torch.manual_seed(0)
+    values = tiny().to_dict() | {
+        "decoder_bbox_embed_share": shared,
+        "auxiliary_loss": True,
+        "position_embedding_type": encoding,
+    }
+    values.pop("model_type")
+    if family == "mm-grounding-dino":
+        values.pop("two_stage_bbox_embed_share")
+        values["decoder_cls_embed_share"] = shared
+    kinds = FAMILIES[family]
+    model = spread_weights(kinds.model(kinds.config(**values)))
+    inputs = random_inputs(1)
+    output = model(**inputs, labels=random_labels(1, len(inputs["input_ids"])))
+    scalar_of_all_outputs(output).backward()
+    without = [
+        name for name, parameter in model.named_parameters() if parameter.requires_grad and parameter.grad is None
+    ]
+    assert without == []
+    assert [n for n, p in model.named_parameters() if p.grad is not None and not p.grad.isfinite().all()] == []
+
+
+def test_the_loss_trains_query_selection(tiny_detector: GroundingDinoForObjectDetection) -> None:
+    model = copy.deepcopy(tiny_detector)
+    inputs = random_inputs(1)
+    model(**inputs, labels=random_labels(1, len(inputs["input_ids"]))).loss.backward()
+    selection = model.model.query_selection
+    for part in (selection.memory_projection, selection.memory_norm, selection.box_head):
+        for name, parameter in part.named_parameters():
+            assert parameter.grad is not None, name
+            assert parameter.grad.abs().sum() > 0, name
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision(dtype: torch.dtype, tiny_detector: GroundingDinoForObjectDetection) -> None:
+    model = copy.deepcopy(tiny_detector).to(dtype)
+    inputs = random_inputs(3)
+    with torch.no_grad():
+        exact, half = tiny_detector(**inputs), model(**inputs)
+    assert half.logits.dtype == half.enc_outputs_class.dtype == half.encoder_logits.dtype == torch.float32
+    assert half.pred_boxes.dtype == half.last_hidden_state.dtype == dtype
+    assert half.pred_boxes.isfinite().all()
+    # Ranks of proposals may swap, so single queries are not comparable; the selected boxes as a whole are.
+    torch.testing.assert_close(
+        half.init_reference_points.float().mean(1), exact.init_reference_points.mean(1), rtol=0, atol=0.05
+    )
+
+
+def test_a_picture_with_fewer_cells_than_queries_gives_fewer_queries(
+    tiny_detector: GroundingDinoForObjectDetection,
+) -> None:
+    with torch.no_grad():
+        output = tiny_detector(torch.randn(1, 3, 17, 33), torch.tensor([[101, 1037, 1012, 102]]))
+    cells = output.enc_outputs_class.shape[1]
+    assert cells < tiny_detector.config.num_queries
+    assert output.pred_boxes.shape == (1, cells, 4)
+    assert output.pred_boxes.isfinite().all()
+
+
+def test_a_prompt_that_is_too_long_is_refused(tiny_detector: GroundingDinoForObjectDetection) -> None:
+    limit = tiny_detector.config.max_text_len
+    with pytest.raises(PromptError, match=f"has {limit + 1} tokens, but the model reads at most {limit}"):
+        tiny_detector(torch.randn(1, 3, 64, 64), torch.full((1, limit + 1), 1037))
+
+
+def test_an_unknown_argument_is_refused(tiny_detector: GroundingDinoForObjectDetection) -> None:
+    with pytest.raises(TypeError, match="unexpected keyword argument 'pixel_msk'"):
+        tiny_detector(torch.randn(1, 3, 64, 64), torch.tensor([[101, 102]]), pixel_msk=None)
+
+
+def test_the_classes_do_not_take_each_others_configuration() -> None:
+    mm = MMGroundingDinoConfig(backbone_config=tiny().backbone_config, text_config=tiny().text_config)
+    with pytest.raises(ConfigError, match="is built from a GroundingDinoConfig, but got a MMGroundingDinoConfig"):
+        GroundingDinoForObjectDetection(mm)
+    with pytest.raises(ConfigError, match="is built from a MMGroundingDinoConfig"):
+        MMGroundingDinoForObjectDetection(tiny())
+    with pytest.raises(ConfigError, match="use_absolute_embeddings"):
+        GroundingDinoModel(GroundingDinoConfig(backbone_config=SwinConfig(use_absolute_embeddings=True)))
+
+
+def test_the_backbone_can_be_frozen(tiny_detector: GroundingDinoForObjectDetection) -> None:
+    model = copy.deepcopy(tiny_detector)
+    trainable = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+    model.freeze_backbone()
+    frozen = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
+    assert frozen == {name for name, _ in model.named_parameters() if name.startswith("model.image_backbone.")}
+    model.unfreeze_backbone()
+    assert {name for name, parameter in model.named_parameters() if parameter.requires_grad} == trainable
+
+
+@pytest.mark.parametrize(("preset", "count"), [("swin_t", 172_250_626), ("mm_swin_t", None), ("mm_swin_l", None)])
+def test_full_size_models_have_the_published_number_of_parameters(preset: str, count: int | None) -> None:
+    config = PRESETS[preset]()
+    kinds = FAMILIES[config.model_type]
+    with torch.device("meta"):
+        ours = kinds.model(config)
+        reference = kinds.reference_model(kinds.reference_config.from_dict(config.to_dict()))
+    assert ours.num_parameters() == sum(parameter.numel() for parameter in reference.parameters())
+    assert count in (None, ours.num_parameters())
+
+
+def test_fresh_weights_follow_the_documented_distributions(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    kinds = FAMILIES["mm-grounding-dino"]
+    values = tiny().to_dict() | {"num_queries": 200}
+    del values["model_type"], values["two_stage_bbox_embed_share"]
+    ours, reference = kinds.model(kinds.config(**values)), kinds.reference_model(kinds.reference_config(**values))
+    reference.save_pretrained(tmp_path)
+    found, expected = summary(ours.state_dict()), summary(kinds.model.from_pretrained(tmp_path).state_dict())
+    assert found.keys() == expected.keys()
+    for name, (mean, deviation) in found.items():
+        assert mean == pytest.approx(expected[name][0], abs=0.35 * expected[name][1] + 1e-6), name
+        assert deviation == pytest.approx(expected[name][1], rel=0.4, abs=1e-6), name
+
+
+def summary(state: dict[str, Tensor]) -> dict[str, tuple[float, float]]:
+    """Mean and deviation of each tensor that is large enough to have some."""
+    return {name: (value.mean().item(), value.std().item()) for name, value in state.items() if value.numel() >= 64}
+
+
+def test_meta_device_models_have_real_buffers() -> None:
+    with torch.device("meta"):
+        model: nn.Module = GroundingDinoForObjectDetection(tiny())
+    assert all(parameter.is_meta for parameter in model.parameters())
+    assert [name for name, buffer in model.named_buffers() if buffer.is_meta] == []
