@@ -49,7 +49,7 @@ def test_every_output_equals_the_reference(family: str, seed: int, tmp_path: Pat
     for name in expected:
         assert_same(name, expected[name], actual[name])
     assert expected.pred_boxes.std() > 0.01, "boxes that are all alike prove nothing"
-    assert expected.logits[expected.logits.isfinite()].std() > 0.5
+    assert expected.logits[expected.logits.isfinite()].std() > 0.1
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -181,6 +181,25 @@ def test_half_precision(dtype: torch.dtype, tiny_detector: GroundingDinoForObjec
     )
 
 
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.bfloat16, 0.02), (torch.float16, 0.004)])
+def test_half_precision_on_a_large_picture(
+    dtype: torch.dtype, tolerance: float, tiny_detector: GroundingDinoForObjectDetection
+) -> None:
+    """Sampling a large map in half precision is where torch returns garbage and where cells get mixed up."""
+    model = copy.deepcopy(tiny_detector).to(dtype)
+    torch.manual_seed(0)
+    pixel_values, ids = torch.randn(1, 3, 800, 1066), torch.tensor([[101, 1037, 4937, 1012, 102]])
+    with torch.no_grad():
+        exact, half = (
+            m.model.feature_enhancer(m.encode_image(pixel_values), m.encode_text(ids)).image_BSD.float()
+            for m in (tiny_detector, model)
+        )
+        boxes = model.ground(model.encode_image(pixel_values), model.encode_text(ids)).box_BQ4
+    assert boxes.dtype == torch.float32
+    assert boxes.isfinite().all()
+    assert (half - exact).abs().mean() < tolerance * exact.abs().mean()
+
+
 def test_a_picture_with_fewer_cells_than_queries_gives_fewer_queries(
     tiny_detector: GroundingDinoForObjectDetection,
 ) -> None:

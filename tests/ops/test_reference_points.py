@@ -26,7 +26,7 @@ def test_inverse_sigmoid(x: float, expected: float) -> None:
 
 def test_a_proposal_lies_around_each_cell_of_the_unpadded_picture() -> None:
     valid = torch.tensor([[[True, True, False], [True, True, False]]])  # 2 rows, 2 of 3 columns are picture
-    boxes = proposal_boxes([(2, 3), (1, 1)], torch.cat([valid.flatten(1), torch.tensor([[True]])], 1), torch.zeros(1))
+    boxes = proposal_boxes([(2, 3), (1, 1)], torch.cat([valid.flatten(1), torch.tensor([[True]])], 1))
     expected = [[(x + 0.5) / 2, (y + 0.5) / 2, 0.05, 0.05] for y in range(2) for x in range(3)] + [[0.5, 0.5, 0.1, 0.1]]
     torch.testing.assert_close(boxes[0], torch.tensor(expected))
 

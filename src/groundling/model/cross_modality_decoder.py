@@ -82,7 +82,7 @@ class CrossModalityDecoder(nn.Module):
             position_BQD = self.reference_point_head(encoding_BQE)
             x_BQD, layer_weights = layer(x_BQD, position_BQD, box_BQL4, image, text, attentions)
             if box_heads is not None:
-                change_BQ4 = head_of_layer(box_heads, number)(x_BQD)
+                change_BQ4 = head_of_layer(box_heads, number)(x_BQD).float()
                 box_BQ4 = (change_BQ4 + inverse_sigmoid(box_BQ4)).sigmoid().detach()
             states.append(self.norm(x_BQD))
             boxes.append(box_BQ4)

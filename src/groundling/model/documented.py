@@ -68,14 +68,15 @@ def proposal_prediction(model: "GroundingDinoModel", text: TextFeatures, groundi
 def model_output(
     model: "GroundingDinoModel", text: TextFeatures, grounding: "Grounding", flags: OutputFlags
 ) -> GroundingDinoModelOutput:
-    """Arrange the stages' results as documented."""
+    """Arrange the stages' results as documented; boxes are in the type of the model."""
     enhanced, decoded, width = grounding.enhanced, grounding.decoded, model.config.max_text_len
+    dtype = enhanced.image_BSD.dtype
     proposal = proposal_prediction(model, text, grounding)
     return GroundingDinoModelOutput(
         last_hidden_state=decoded.states[-1],
-        init_reference_points=grounding.queries.box_BQ4,
+        init_reference_points=grounding.queries.box_BQ4.to(dtype),
         intermediate_hidden_states=torch.stack(decoded.states, dim=1),
-        intermediate_reference_points=torch.stack(decoded.boxes, dim=1),
+        intermediate_reference_points=torch.stack(decoded.boxes, dim=1).to(dtype),
         decoder_hidden_states=(decoded.input_state_BQD, *decoded.states) if flags.states else None,
         decoder_attentions=tuple(zip(*decoded.attentions, strict=True)) if flags.attentions else None,
         encoder_last_hidden_state_vision=enhanced.image_BSD,
@@ -84,9 +85,9 @@ def model_output(
         encoder_text_hidden_states=enhanced.text_states if flags.states else None,
         encoder_attentions=_documented_attentions(enhanced.attentions) if flags.attentions else None,
         enc_outputs_class=pad_logits(grounding.proposals.logit_BST, width),
-        enc_outputs_coord_logits=grounding.proposals.box_logit_BS4,
+        enc_outputs_coord_logits=grounding.proposals.box_logit_BS4.to(dtype),
         encoder_logits=pad_logits(proposal.logit_BQT, width),
-        encoder_pred_boxes=proposal.box_BQ4,
+        encoder_pred_boxes=proposal.box_BQ4.to(dtype),
     )
 
 
@@ -95,13 +96,14 @@ def detection_output(
 ) -> GroundingDinoObjectDetectionOutput:
     """Arrange the predictions as documented; the last one is the answer, earlier ones are auxiliary."""
     *earlier, last = predictions
+    dtype = base.last_hidden_state.dtype if base.last_hidden_state is not None else torch.float32
     auxiliary = [
-        {"logits": pad_logits(prediction.logit_BQT, config.max_text_len), "pred_boxes": prediction.box_BQ4}
+        {"logits": pad_logits(prediction.logit_BQT, config.max_text_len), "pred_boxes": prediction.box_BQ4.to(dtype)}
         for prediction in earlier
     ]
     return GroundingDinoObjectDetectionOutput(
         logits=pad_logits(last.logit_BQT, config.max_text_len),
-        pred_boxes=last.box_BQ4,
+        pred_boxes=last.box_BQ4.to(dtype),
         auxiliary_outputs=auxiliary or None,
         input_ids=input_ids,
         **{name: getattr(base, name) for name in vars(base)},

@@ -225,7 +225,7 @@ class GroundingDinoForObjectDetection(PretrainedModel):
         state_BQD = grounding.decoded.states[layer]
         start_BQ4 = grounding.queries.box_BQ4 if layer == 0 else grounding.decoded.boxes[layer - 1]
         logit_BQT = head_of_layer(self.contrastive_heads, layer)(state_BQD, grounding.enhanced.text_BTD, text.valid_BT)
-        change_BQ4 = head_of_layer(self.box_heads, layer)(state_BQD)
+        change_BQ4 = head_of_layer(self.box_heads, layer)(state_BQD).float()
         return Prediction(logit_BQT, (change_BQ4 + inverse_sigmoid(start_BQ4)).sigmoid())
 
     def forward(  # noqa: PLR0913  (the documented signature)

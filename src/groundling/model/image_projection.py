@@ -59,7 +59,7 @@ def image_tokens(
         tokens.append(map_BDHW.flatten(2).transpose(1, 2))
         positions.append(position_BHWD.flatten(1, 2))
         valids.append(level_valid_BHW.flatten(1))
-        ratios.append(ratio_B2.to(map_BDHW.dtype))
+        ratios.append(ratio_B2)
         shapes.append((height, width))
     return ImageFeatures(
         torch.cat(tokens, dim=1),

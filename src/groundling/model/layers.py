@@ -126,9 +126,9 @@ class DeformableAttention(nn.Module):
         offset_BQHLP2 = self.sampling_offsets(query_BQD).unflatten(2, (*self.shape, 2))
         weight_BQHN = self.attention_weights(query_BQD).unflatten(2, (num_heads, -1)).softmax(dim=-1)
         weight_BQHLP = weight_BQHN.unflatten(3, (num_levels, num_points))
-        reference_BQ1L1R = reference_BQLR[:, :, None, :, None]
+        reference_BQ1L1R = reference_BQLR[:, :, None, :, None].float()
         if reference_BQLR.shape[-1] == 2:
-            size_L2 = torch.tensor(level_shapes, dtype=query_BQD.dtype, device=query_BQD.device).flip(1)
+            size_L2 = torch.tensor(level_shapes, dtype=torch.float32, device=query_BQD.device).flip(1)
             location_BQHLP2 = reference_BQ1L1R + offset_BQHLP2 / size_L2[:, None]
         else:
             center, size = reference_BQ1L1R[..., :2], reference_BQ1L1R[..., 2:]

@@ -2,15 +2,18 @@
 
 import difflib
 import os
-from typing import Any, ClassVar, Self, cast
+from collections.abc import Callable
+from typing import Any, ClassVar, Self, TypeVar, cast
 
 import torch
 from torch import nn
 
-from groundling.checkpoint import fit, load_checkpoint, save_checkpoint
+from groundling.checkpoint import Checkpoint, fit, load_checkpoint, save_checkpoint
 from groundling.configuration import DetectorConfig
 from groundling.errors import ConfigError
 from groundling.files import HubOptions, locate
+
+Model = TypeVar("Model", bound="PretrainedModel")
 
 
 class PretrainedModel(nn.Module):
@@ -74,21 +77,27 @@ class PretrainedModel(nn.Module):
             CheckpointError: files are missing or damaged, or tensors are missing, unexpected or of the wrong shape.
             ConfigError: the configuration is invalid or belongs to another family.
         """
-        dtype = options.pop("torch_dtype", dtype)
-        hub = cast(HubOptions, {key: options.pop(key) for key in list(options) if key in HubOptions.__annotations__})
-        checkpoint = load_checkpoint(locate(name, **hub), config=config)
-        config = _overridden(checkpoint.config, options)
+        return load_pretrained(lambda _: cls, name, config=config, dtype=dtype, device_map=device_map, **options)
+
+    @classmethod
+    def from_checkpoint(cls, checkpoint: Checkpoint, *, source: str, **overrides: Any) -> Self:
+        """Build the model of a checkpoint that is in memory, in evaluation mode.
+
+        Args:
+            checkpoint: configuration and tensors; the model takes the tensors over without copying them.
+            source: what the checkpoint is called, for error messages.
+            **overrides: values of the configuration to replace.
+
+        Raises:
+            CheckpointError: tensors are missing, unexpected or of the wrong shape.
+            ConfigError: the configuration is invalid or belongs to another family.
+        """
+        config = _overridden(checkpoint.config, overrides)
         with torch.device("meta"):
             model = cls(config)
         expected = {key: tensor.shape for key, tensor in model.state_dict().items()}
-        model.load_state_dict(fit(checkpoint.state_dict, expected, source=os.fspath(name)), assign=True)
-        model = model.eval()
-        if dtype is not None and dtype != "auto":
-            model = model.to(getattr(torch, dtype) if isinstance(dtype, str) else dtype)
-        if device_map is not None:
-            device = ("cuda" if torch.cuda.is_available() else "cpu") if device_map == "auto" else device_map
-            model = model.to(device)
-        return model
+        model.load_state_dict(fit(checkpoint.state_dict, expected, source=source), assign=True)
+        return model.eval()
 
     def save_pretrained(self, folder: str | os.PathLike[str], *, max_shard_size: int | str = "5GB") -> None:
         """Write `config.json` and `model.safetensors` in the Hugging Face layout, which transformers loads too.
@@ -106,6 +115,38 @@ class PretrainedModel(nn.Module):
             architecture=type(self).__name__,
             max_shard_size=max_shard_size,
         )
+
+
+def load_pretrained(
+    choose: Callable[[DetectorConfig], type[Model]],
+    name: str | os.PathLike[str],
+    *,
+    config: DetectorConfig | None = None,
+    dtype: torch.dtype | str | None = None,
+    device_map: torch.device | str | None = None,
+    **options: Any,
+) -> Model:
+    """Load a checkpoint as the class that `choose` names for its configuration.
+
+    The other arguments, the result and the errors are those of `PretrainedModel.from_pretrained`.
+    """
+    dtype = options.pop("torch_dtype", dtype)
+    hub = cast(HubOptions, {key: options.pop(key) for key in list(options) if key in HubOptions.__annotations__})
+    checkpoint = load_checkpoint(locate(name, **hub), config=config)
+    model = choose(checkpoint.config).from_checkpoint(checkpoint, source=os.fspath(name), **options)
+    if dtype is not None and dtype != "auto":
+        model = model.to(_float_type(dtype))
+    if device_map is not None:
+        device = ("cuda" if torch.cuda.is_available() else "cpu") if device_map == "auto" else device_map
+        model = model.to(device)
+    return model
+
+
+def _float_type(dtype: torch.dtype | str) -> torch.dtype:
+    found = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
+    if not isinstance(found, torch.dtype) or not found.is_floating_point:
+        raise ConfigError(f"dtype={dtype!r} is not a floating-point type. Use float32, float16, bfloat16 or 'auto'.")
+    return found
 
 
 def _overridden(config: DetectorConfig, overrides: dict[str, Any]) -> DetectorConfig:

@@ -38,13 +38,11 @@ class LanguageGuidedQuerySelection(nn.Module):
             image: enhanced image tokens.
             text: enhanced text tokens.
         """
-        proposal_BS4 = proposal_logits(
-            proposal_boxes(image.level_shapes, image.valid_BS, like=image.token_BSD), image.valid_BS
-        )
+        proposal_BS4 = proposal_logits(proposal_boxes(image.level_shapes, image.valid_BS), image.valid_BS)
         usable_BS1 = proposal_BS4.isfinite().all(dim=-1, keepdim=True)
         memory_BSD = self.memory_norm(self.memory_projection(image.token_BSD.masked_fill(~usable_BS1, 0.0)))
         logit_BST = self.contrastive_head(memory_BSD, text.token_BTD, text.valid_BT)
-        box_logit_BS4 = self.box_head(memory_BSD) + proposal_BS4
+        box_logit_BS4 = self.box_head(memory_BSD).float() + proposal_BS4
 
         index_BQ = logit_BST.amax(dim=-1).topk(min(self.num_queries, logit_BST.shape[1]), dim=1).indices
         proposals = Proposals(logit_BST, box_logit_BS4, index_BQ)

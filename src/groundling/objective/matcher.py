@@ -6,7 +6,6 @@ Shapes: Q query, G labelled object, T text token, P phrase.
 from dataclasses import dataclass
 
 import torch
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from groundling.objective.targets import Targets
@@ -43,6 +42,8 @@ class HungarianMatcher:
         Returns:
             Indices of queries and of objects, pair by pair; min(Q, G) of each, queries ascending.
         """
+        from scipy.optimize import linear_sum_assignment  # slow to import, and only training needs it
+
         cost_QG = (
             self.bbox_cost * torch.cdist(box_Q4, targets.box_G4, p=1)
             + self.class_cost * classification_cost(logit_QT, targets.positive_GT)

@@ -20,10 +20,14 @@ def deformable_attention(
         weight_BQHLP: weights, which sum to 1 over levels and points.
 
     Returns:
-        The weighted sums with the heads side by side, [B, Q, H * C].
+        The weighted sums with the heads side by side, [B, Q, H * C], in the type of the values. They are computed in
+        float32 at least: half precision cannot tell neighbouring cells of a large map apart, and torch's sampling in
+        half precision returns garbage on CPUs.
     """
     batch, _, heads, channels = value_BSHC.shape
     queries, points = location_BQHLP2.shape[1], location_BQHLP2.shape[4]
+    dtype = value_BSHC.dtype
+    value_BSHC, location_BQHLP2, weight_BQHLP = map(_at_least_float32, (value_BSHC, location_BQHLP2, weight_BQHLP))
     grid_BQHLP2 = 2 * location_BQHLP2 - 1
     samples = []
     sizes = [height * width for height, width in level_shapes]
@@ -34,4 +38,8 @@ def deformable_attention(
     sample_GCQN = torch.cat(samples, dim=-1)
     weight_G1QN = weight_BQHLP.transpose(1, 2).flatten(3).flatten(0, 1)[:, None]
     sum_GCQ = (sample_GCQN * weight_G1QN).sum(dim=-1)
-    return sum_GCQ.view(batch, heads * channels, queries).transpose(1, 2)
+    return sum_GCQ.view(batch, heads * channels, queries).transpose(1, 2).to(dtype)
+
+
+def _at_least_float32(x: Tensor) -> Tensor:
+    return x.to(torch.promote_types(x.dtype, torch.float32))

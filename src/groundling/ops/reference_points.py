@@ -21,10 +21,10 @@ def inverse_sigmoid(x: Tensor) -> Tensor:
     return torch.logit(x, eps=INVERSE_SIGMOID_EPS)
 
 
-def grid_centers(height: int, width: int, like: Tensor) -> Tensor:
-    """Return the centres (x + 0.5, y + 0.5) of a grid's cells row by row, [H * W, 2], in cells."""
-    y_H = torch.linspace(0.5, height - 0.5, height, dtype=like.dtype, device=like.device)
-    x_W = torch.linspace(0.5, width - 0.5, width, dtype=like.dtype, device=like.device)
+def grid_centers(height: int, width: int, device: torch.device) -> Tensor:
+    """Return the centres (x + 0.5, y + 0.5) of a grid's cells row by row, [H * W, 2] float32, in cells."""
+    y_H = torch.linspace(0.5, height - 0.5, height, dtype=torch.float32, device=device)
+    x_W = torch.linspace(0.5, width - 0.5, width, dtype=torch.float32, device=device)
     y_HW, x_HW = torch.meshgrid(y_H, x_W, indexing="ij")
     return torch.stack([x_HW.reshape(-1), y_HW.reshape(-1)], dim=-1)
 
@@ -39,21 +39,23 @@ def encoder_reference_points(level_shapes: list[tuple[int, int]], valid_ratio_BL
     points = []
     for level, (height, width) in enumerate(level_shapes):
         size_2 = torch.tensor([width, height], dtype=valid_ratio_BL2.dtype, device=valid_ratio_BL2.device)
-        centers_S2 = grid_centers(height, width, valid_ratio_BL2)
+        centers_S2 = grid_centers(height, width, valid_ratio_BL2.device)
         points.append(centers_S2[None] / (valid_ratio_BL2[:, level, None] * size_2))
     return torch.cat(points, dim=1)[:, :, None] * valid_ratio_BL2[:, None]
 
 
-def proposal_boxes(level_shapes: list[tuple[int, int]], valid_BS: Tensor, like: Tensor) -> Tensor:
-    """Return one box around each image token, [B, S, 4] as (cx, cy, w, h) in 0..1 of the un-padded picture."""
+def proposal_boxes(level_shapes: list[tuple[int, int]], valid_BS: Tensor) -> Tensor:
+    """Return one box around each image token, [B, S, 4] float32, (cx, cy, w, h) in 0..1 of the un-padded picture."""
     boxes = []
     sizes = [height * width for height, width in level_shapes]
     for level, (shape, valid_BN) in enumerate(zip(level_shapes, torch.split(valid_BS, sizes, dim=1), strict=True)):
         height, width = shape
-        center_BN2 = grid_centers(height, width, like)[None] / valid_size(valid_BN.view(-1, height, width))[:, None]
+        center_BN2 = (
+            grid_centers(height, width, valid_BS.device)[None] / valid_size(valid_BN.view(-1, height, width))[:, None]
+        )
         side = PROPOSAL_SIZE * 2.0**level
         boxes.append(torch.cat([center_BN2, torch.full_like(center_BN2, side)], dim=-1))
-    return torch.cat(boxes, dim=1).to(like.dtype)
+    return torch.cat(boxes, dim=1)
 
 
 def proposal_logits(box_BS4: Tensor, valid_BS: Tensor) -> Tensor:

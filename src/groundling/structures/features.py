@@ -15,7 +15,7 @@ class ImageFeatures(NamedTuple):
         token_BSD: the tokens.
         position_BSD: their position encoding, with the level's embedding.
         valid_BS: True where a token lies on the picture, False on padding.
-        valid_ratio_BL2: share of each level's width and height that is picture, as (x, y).
+        valid_ratio_BL2: share of each level's width and height that is picture, as (x, y), float32.
         level_shapes: (height, width) of each level in cells.
     """
 
@@ -47,7 +47,7 @@ class Queries(NamedTuple):
 
     Attributes:
         content_BQD: learned content, one row for each rank.
-        box_BQ4: boxes (cx, cy, w, h) in 0..1 of the picture, best first; no gradient flows through them.
+        box_BQ4: boxes (cx, cy, w, h) in 0..1 of the picture, best first, float32; no gradient flows through them.
     """
 
     content_BQD: Tensor
@@ -59,7 +59,7 @@ class Proposals(NamedTuple):
 
     Attributes:
         logit_BST: similarity with each text token, -inf at padding.
-        box_logit_BS4: inverse sigmoid of the proposed box, +inf where a token is padding or lies on the very border.
+        box_logit_BS4: inverse sigmoid of the proposed box, float32; +inf where a token is padding or at the border.
         index_BQ: which tokens were selected, best first.
     """
 
@@ -73,7 +73,7 @@ class Prediction(NamedTuple):
 
     Attributes:
         logit_BQT: similarity of each query with each text token before the sigmoid, float32, -inf at padding.
-        box_BQ4: boxes (cx, cy, w, h) in 0..1 of the un-padded picture.
+        box_BQ4: boxes (cx, cy, w, h) in 0..1 of the un-padded picture, float32.
     """
 
     logit_BQT: Tensor

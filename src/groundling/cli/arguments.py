@@ -1,0 +1,39 @@
+"""`--labels` takes words up to the next option, which click cannot do by itself."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from typer.core import TyperCommand
+
+LABELS = "--labels"
+
+
+class LabelsCommand(TyperCommand):
+    """A command in which `--labels a b` means `--labels a --labels b`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Repeat the option before each of its words, then parse as usual."""
+        return super().parse_args(ctx, repeat_option(args, LABELS))
+
+
+def repeat_option(arguments: Sequence[str], option: str) -> list[str]:
+    """Write an option before each of the words that follow it, up to the next option or `--`.
+
+    The option without any word stays as it is, so that the parser can say what is missing.
+    """
+    expanded: list[str] = []
+    index = 0
+    while index < len(arguments):
+        if arguments[index] == "--":
+            return [*expanded, *arguments[index:]]
+        if arguments[index] != option:
+            expanded.append(arguments[index])
+            index += 1
+            continue
+        end = index + 1
+        while end < len(arguments) and not arguments[end].startswith("-"):
+            end += 1
+        words = arguments[index + 1 : end]
+        expanded += [part for word in words for part in (option, word)] or [option]
+        index = end
+    return expanded

@@ -1,0 +1,66 @@
+"""`groundling convert`: a checkpoint in another layout or number format."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from groundling.cli.detect import Dtype
+
+if TYPE_CHECKING:
+    import torch
+
+    from groundling.checkpoint import Checkpoint
+
+
+class LayoutName(StrEnum):
+    """Layouts that can be written."""
+
+    hugging_face = "hugging_face"
+    original = "original"
+    mmdetection = "mmdetection"
+
+
+def convert(
+    source: Annotated[str, typer.Argument(metavar="SRC", help="Folder, checkpoint file or hub id.")],
+    destination: Annotated[Path, typer.Argument(metavar="DST", help="Folder (Hugging Face layout) or .pth file.")],
+    layout: Annotated[
+        LayoutName | None, typer.Option("--layout", help="Layout to write; else DST's ending says it.")
+    ] = None,
+    dtype: Annotated[Dtype | None, typer.Option("--dtype", help="Number format to write; else the same.")] = None,
+) -> None:
+    """Write a checkpoint in another layout or number format.
+
+    Example: groundling convert MODEL model.pth --dtype float16
+    """
+    from groundling.checkpoint import convert as convert_checkpoint
+    from groundling.files import locate
+    from groundling.pipeline.processor_files import copy_processor_files
+
+    checkpoint = convert_checkpoint(
+        source,
+        destination,
+        layout=None if layout is None else layout.value,
+        dtype=None if dtype is None else dtype.value,
+        expected=_expected_tensors,
+    )
+    if destination.is_dir():
+        copy_processor_files(locate(source), destination)
+    count = sum(tensor.numel() for tensor in checkpoint.state_dict.values())
+    typer.echo(
+        f"wrote {destination}: {checkpoint.config.model_type}, {count:,} parameters, read as {checkpoint.layout}"
+    )
+
+
+def _expected_tensors(checkpoint: "Checkpoint") -> "dict[str, torch.Size]":
+    """Build the checkpoint's model without memory, so that half a checkpoint is not converted."""
+    import torch
+
+    from groundling.auto import AutoModel, AutoModelForZeroShotObjectDetection
+
+    has_heads = any(name.startswith("box_heads.") for name in checkpoint.state_dict)
+    with torch.device("meta"):
+        family = AutoModelForZeroShotObjectDetection if has_heads else AutoModel
+        model = family.from_config(checkpoint.config)
+    return {name: tensor.shape for name, tensor in model.state_dict().items()}

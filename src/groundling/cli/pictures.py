@@ -1,0 +1,85 @@
+"""From the paths on the command line to the pictures to read and the pictures to write."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from groundling.errors import ImageError
+
+ENDINGS = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+DRAWN = ".detected.png"
+WRITABLE = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+
+
+def find_pictures(names: Sequence[str]) -> list[Path]:
+    """List the pictures that are meant: a file is itself, a folder all pictures directly in it, by name.
+
+    Raises:
+        ImageError: a folder has no picture in it.
+    """
+    found: list[Path] = []
+    for name in names:
+        path = Path(name).expanduser()
+        if not path.is_dir():
+            found.append(path)
+            continue
+        inside = sorted(p for p in path.iterdir() if p.suffix.lower() in ENDINGS and p.is_file())
+        inside = [p for p in inside if not p.name.endswith(DRAWN)]  # results of an earlier run
+        if not inside:
+            raise ImageError(f"The folder {name!r} has no pictures in it ({', '.join(sorted(ENDINGS))}).")
+        found += inside
+    return found
+
+
+def choose_outputs(pictures: Sequence[Path], out: str | None) -> list[Path]:
+    """Choose for each picture where the annotated one goes, no two to one place and none onto its source.
+
+    Args:
+        pictures: what was read.
+        out: a picture's path for one picture, otherwise a folder, as anything with a slash at the end; None is the
+            current folder.
+
+    Raises:
+        ImageError: the place cannot be written, or `out` names one picture for several, the picture that is read, or an
+            ending that cannot be written.
+    """
+    place = Path(out or "").expanduser()
+    is_folder = out is None or out.endswith(("/", os.sep)) or place.is_dir() or not place.suffix
+    if not is_folder:
+        return [_one_output(pictures, place)]
+    if place.is_file():
+        raise ImageError(
+            f"--out {str(place)!r} is a file that is not a picture. Give a folder or a path such as a.png."
+        )
+    _check_writable(place)
+    taken: set[Path] = set()
+    chosen = []
+    for picture in pictures:
+        path = place / f"{picture.stem}{DRAWN}"
+        number = 2
+        while path in taken:
+            path = place / f"{picture.stem}-{number}{DRAWN}"
+            number += 1
+        taken.add(path)
+        chosen.append(path)
+    return chosen
+
+
+def _one_output(pictures: Sequence[Path], out: Path) -> Path:
+    if out.suffix.lower() not in WRITABLE:
+        raise ImageError(f"--out {str(out)!r} does not end in a picture format. Use .png, .jpg or .webp.")
+    if len(pictures) > 1:
+        raise ImageError(f"--out {str(out)!r} is one picture, but there are {len(pictures)} to write. Give a folder.")
+    if any(out.exists() and picture.exists() and out.samefile(picture) for picture in pictures):
+        raise ImageError(f"--out {str(out)!r} is the picture itself, which would be lost. Give another path.")
+    _check_writable(out.parent)
+    return out
+
+
+def _check_writable(folder: Path) -> None:
+    """Find out before the model computes, not after."""
+    place = folder.absolute()
+    while not place.exists():
+        place = place.parent
+    if not place.is_dir() or not os.access(place, os.W_OK):
+        raise ImageError(f"Nothing can be written to {str(folder)!r}: {str(place)!r} is no folder that you may change.")

@@ -1,0 +1,86 @@
+"""What `groundling detect` prints: results on stdout, everything else on stderr."""
+
+import sys
+from dataclasses import replace
+from io import TextIOWrapper
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from groundling.errors import ImageError
+from groundling.structures.detections import Detections
+
+PIPE_WIDTH = 200  # columns of a table that goes into a file or another program
+
+
+class Report:
+    """Prints results as they come (JSON Lines) or as one table at the end, and shows the progress.
+
+    Attributes:
+        failures: number of pictures that could not be used.
+    """
+
+    def __init__(self, *, count: int, as_json: bool) -> None:
+        self.failures = 0
+        if isinstance(sys.stdout, TextIOWrapper):  # labels and file names may hold letters that the locale lacks
+            encoding, errors = ("utf-8", "surrogateescape") if as_json else (None, "replace")
+            sys.stdout.reconfigure(encoding=encoding, errors=errors)
+        self._as_json = as_json
+        self._table = Table("picture", "label", "score", "left", "top", "right", "bottom")
+        for column in self._table.columns:
+            column.overflow = "fold"  # nothing is cut
+        for column in self._table.columns[2:]:
+            column.justify = "right"
+        self._written: list[Path] = []
+        # stdout is left alone: it may be a file that someone parses
+        self._progress = Progress(
+            console=Console(stderr=True),
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+            disable=count < 2 or not sys.stderr.isatty(),
+        )
+        self._task = self._progress.add_task("detecting", total=count)
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+        if kind is None and not self._as_json:
+            self._print_table()
+
+    def add(self, found: Detections, output: Path | None) -> None:
+        """Take in the result of one picture and where it was drawn."""
+        self._progress.advance(self._task)
+        if self._as_json:
+            typer.echo(replace(found, label_scores=None).to_json())
+            return
+        name = Path(found.source or "").name
+        if output is not None:
+            self._written.append(output)
+        if len(found) == 0:
+            self._table.add_row(name, "nothing found")
+        for item in found:
+            self._table.add_row(name, item.label, f"{item.score:.2f}", *(f"{x:.1f}" for x in item.box_xyxy))
+
+    def add_failure(self, error: ImageError) -> None:
+        """Say why a picture could not be used and go on."""
+        self.failures += 1
+        self._progress.advance(self._task)
+        typer.echo(f"groundling: {' '.join(str(error).split())}", err=True)
+
+    def _print_table(self) -> None:
+        console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, markup=False, highlight=False)
+        if self._table.row_count:
+            console.print(self._table)
+        for path in self._written:
+            console.print(f"wrote {path}", soft_wrap=True)

@@ -1,0 +1,297 @@
+"""Pictures and labels in, boxes out."""
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from typing import NamedTuple, Self, Unpack
+
+import torch
+from torch import Tensor
+
+from groundling.auto import AutoModelForZeroShotObjectDetection
+from groundling.errors import ConfigError, PromptError
+from groundling.files import HubOptions, locate
+from groundling.model.grounding_dino import GroundingDinoForObjectDetection
+from groundling.pipeline.pictures import Picture, read_picture
+from groundling.pipeline.processor_files import load_processor
+from groundling.postprocess.label_scores import Aggregation
+from groundling.postprocess.select import Selection, select_detections
+from groundling.processing.processor import GroundingDinoProcessor
+from groundling.processing.prompt import build_caption_prompt, build_prompt, collate_prompts, labels_from_text
+from groundling.structures.detections import Detections
+from groundling.structures.features import Prediction, TextFeatures
+from groundling.structures.prompt import Caption, Prompt
+
+Labels = Sequence[str] | str | Caption | Prompt
+Select = Callable[[Prediction, int, tuple[int, int]], Selection]
+DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+
+
+class _Prepared(NamedTuple):
+    """One picture as the model reads it.
+
+    Attributes:
+        pixel_values: [1, 3, H, W].
+        pixel_mask: [1, H, W], 1 on picture; None where all of it is picture.
+        image_hw: height and width of the original.
+        source: path or URL of the original.
+    """
+
+    pixel_values: Tensor
+    pixel_mask: Tensor | None
+    image_hw: tuple[int, int]
+    source: str | None
+
+
+class Detector:
+    """Finds what labels name, in pictures of any form.
+
+    It holds nothing but the model and the processor and changes neither after its construction, so several threads may
+    use one detector.
+
+    Args:
+        model: it is switched to evaluation mode; its device and dtype are used.
+        processor: says how pictures are resized and text is tokenised.
+    """
+
+    def __init__(self, model: GroundingDinoForObjectDetection, processor: GroundingDinoProcessor) -> None:
+        self.model = model.eval()
+        self.processor = processor
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name: str | os.PathLike[str],
+        *,
+        device: str | torch.device | None = None,
+        dtype: str | torch.dtype | None = None,
+        **options: Unpack[HubOptions],
+    ) -> Self:
+        """Load model and processor.
+
+        Args:
+            name: a folder, a checkpoint file or a hub id such as "IDEA-Research/grounding-dino-tiny".
+            device: where to compute, such as "cpu" or "cuda:1"; None is CUDA where there is any, else the CPU.
+            dtype: number format to compute in: "float32", "float16" or "bfloat16"; None is the checkpoint's own.
+            **options: how a hub id is looked up.
+
+        Raises:
+            CheckpointError: there is no such checkpoint, or it is not complete.
+            ConfigError: the device or dtype does not exist here, or the checkpoint's configuration is not valid.
+        """
+        place, number_format = _check_device(device), _check_dtype(dtype)
+        processor = load_processor(locate(name, **options))
+        model = AutoModelForZeroShotObjectDetection.from_pretrained(name, dtype=number_format, **options)
+        return cls(model.to(place), processor)
+
+    def prompt(self, labels: Labels) -> Prompt:
+        """Build a prompt once, to use it for many pictures.
+
+        Args:
+            labels: a list of names; a classic prompt such as "a cat. a remote control."; a sentence with the phrases
+                in it that are to be found; or a prompt, which is returned as it is.
+
+        Raises:
+            PromptError: there is no label, a label is blank, or the prompt has more tokens than the model can read.
+        """
+        tokenizer, limit = self.processor.tokenizer, self.model.config.max_text_len
+        if isinstance(labels, Caption):
+            return build_caption_prompt(tokenizer, labels, limit)
+        if not isinstance(labels, Prompt):
+            return build_prompt(tokenizer, labels_from_text(labels) if isinstance(labels, str) else labels, limit)
+        if len(labels.token_ids) > limit:
+            raise PromptError(
+                f"The prompt has {len(labels.token_ids)} tokens, but the model reads at most {limit} tokens. "
+                "Use fewer or shorter labels, or several prompts."
+            )
+        return labels
+
+    def __call__(
+        self,
+        image: Picture,
+        labels: Labels,
+        *,
+        threshold: float = 0.3,
+        top_k: int | None = None,
+        nms_iou: float | None = None,
+        aggregate: Aggregation = "mean",
+        allow_url: bool = False,
+    ) -> Detections:
+        """Find what the labels name in one picture.
+
+        Args:
+            image: a path, a PIL image, a numpy array [H, W, C] or a torch tensor [C, H, W]; see `read_picture`.
+            labels: what to find; see `prompt`.
+            threshold: 0 to 1; a box is kept when its score is greater.
+            top_k: keep at most so many boxes, the best; None keeps all.
+            nms_iou: 0 to 1; drop a box that overlaps a better one of the same label by more; None keeps all.
+            aggregate: how the scores of a label's tokens become its score: "mean" or "max".
+            allow_url: download the picture where `image` is a URL.
+
+        Returns:
+            Boxes in pixels of the upright original picture, best first.
+
+        Raises:
+            ImageError: the picture cannot be used.
+            PromptError: the labels cannot be used.
+            ConfigError: a number is outside its range.
+        """
+        found = self.detect_many(
+            [image],
+            labels,
+            threshold=threshold,
+            top_k=top_k,
+            nms_iou=nms_iou,
+            aggregate=aggregate,
+            allow_url=allow_url,
+        )
+        return next(found)
+
+    def detect_many(
+        self,
+        images: Iterable[Picture],
+        labels: Labels,
+        *,
+        batch_size: int = 1,
+        threshold: float = 0.3,
+        top_k: int | None = None,
+        nms_iou: float | None = None,
+        aggregate: Aggregation = "mean",
+        allow_url: bool = False,
+    ) -> Iterator[Detections]:
+        """Find what the labels name in many pictures, one result after the other.
+
+        Pictures are read as the results are asked for. A batch holds only pictures that have the same size after
+        resizing: padding would change what is found at their edges.
+
+        Args:
+            images: pictures of any form and size.
+            labels: what to find in every one of them.
+            batch_size: most pictures computed at a time; it changes speed and memory, not results.
+            threshold: see `__call__`, as the others.
+            top_k: most boxes a picture.
+            nms_iou: overlap from which a box is dropped for a better one of its label.
+            aggregate: how token scores become a label's score.
+            allow_url: download pictures where they are URLs.
+
+        Raises:
+            ImageError: a picture cannot be used; it comes when that picture's batch is reached.
+            PromptError: the labels cannot be used.
+            ConfigError: a number is outside its range.
+        """
+        if batch_size < 1:
+            raise ConfigError(f"batch_size must be at least 1, got {batch_size!r}.")
+        if isinstance(images, str | bytes | os.PathLike):
+            raise TypeError(f"images must be a list or another iterable of pictures, got {type(images).__name__}.")
+        prompt = self.prompt(labels)
+
+        def select(prediction: Prediction, row: int, image_hw: tuple[int, int]) -> Selection:
+            return select_detections(
+                prediction.logit_BQT[row],
+                prediction.box_BQ4[row],
+                prompt.label_tokens,
+                image_hw=image_hw,
+                threshold=threshold,
+                top_k=top_k,
+                nms_iou=nms_iou,
+                aggregate=aggregate,
+            )
+
+        return self._stream(images, prompt, select, batch_size, allow_url)
+
+    def _stream(
+        self, images: Iterable[Picture], prompt: Prompt, select: Select, batch_size: int, allow_url: bool
+    ) -> Iterator[Detections]:
+        text = self._encode_text(prompt)
+        remaining = iter(images)
+        while chunk := list(islice(remaining, batch_size)):
+            prepared = [self._prepare(image, allow_url) for image in chunk]
+            found: dict[int, Detections] = {}
+            for rows in _rows_by_size(prepared):
+                prediction = self._predict([prepared[row] for row in rows], text)
+                for place, row in enumerate(rows):
+                    selection = select(prediction, place, prepared[row].image_hw)
+                    found[row] = _to_detections(selection, prompt, prepared[row])
+            yield from (found[row] for row in range(len(chunk)))
+
+    def _prepare(self, image: Picture, allow_url: bool) -> _Prepared:
+        picture = read_picture(image, allow_url=allow_url)
+        # uint8 values 0..255, and never a guess about which axis is the channels
+        inputs = self.processor.image_processor(
+            images=picture, input_data_format="channels_first", return_tensors="pt", do_pad=True
+        )
+        mask = inputs["pixel_mask"]
+        source = os.fspath(image) if isinstance(image, str | os.PathLike) else None
+        return _Prepared(
+            pixel_values=inputs["pixel_values"],
+            pixel_mask=None if bool(mask.all()) else mask,
+            image_hw=(picture.shape[1], picture.shape[2]),
+            source=source,
+        )
+
+    @torch.inference_mode()
+    def _encode_text(self, prompt: Prompt) -> TextFeatures:
+        inputs = {name: values.to(self._device) for name, values in collate_prompts([prompt]).items()}
+        return self.model.encode_text(**inputs)
+
+    @torch.inference_mode()
+    def _predict(self, batch: Sequence[_Prepared], text: TextFeatures) -> Prediction:
+        """Compute one batch; all of it has one size and the same padding."""
+        pixel_values = torch.cat([one.pixel_values for one in batch]).to(self._device)
+        masks = [one.pixel_mask for one in batch if one.pixel_mask is not None]
+        pixel_mask = torch.cat(masks).to(self._device) if masks else None
+        texts = TextFeatures(*(torch.cat([part] * len(batch)) for part in text))
+        prediction = self.model.ground(self.model.encode_image(pixel_values, pixel_mask), texts)
+        if bool(prediction.logit_BQT.isnan().any() | prediction.box_BQ4.isnan().any()):
+            raise ConfigError(
+                "The model's output is not a number (NaN), so nothing could be found. With dtype float16 a value was "
+                "too large: use bfloat16 or float32. Otherwise the checkpoint is damaged."
+            )
+        return prediction
+
+    @property
+    def _device(self) -> torch.device:
+        return next(self.model.parameters()).device
+
+
+def _rows_by_size(prepared: Sequence[_Prepared]) -> list[list[int]]:
+    """Group the pictures that can be computed together: same size, and all of it picture or padded alike."""
+    rows: dict[tuple[torch.Size, bool], list[int]] = {}
+    for row, one in enumerate(prepared):
+        rows.setdefault((one.pixel_values.shape, one.pixel_mask is None), []).append(row)
+    return list(rows.values())
+
+
+def _to_detections(selection: Selection, prompt: Prompt, picture: _Prepared) -> Detections:
+    height, width = picture.image_hw
+    return Detections(
+        boxes_xyxy=selection.boxes_xyxy.cpu().numpy(),
+        scores=selection.scores.cpu().numpy(),
+        label_ids=selection.label_ids.cpu().numpy(),
+        labels=prompt.labels,
+        image_wh=(width, height),
+        label_scores=selection.label_scores.cpu().numpy(),
+        source=picture.source,
+    )
+
+
+def _check_dtype(dtype: str | torch.dtype | None) -> torch.dtype | None:
+    if dtype is None or dtype in DTYPES.values():
+        return dtype if isinstance(dtype, torch.dtype) else None
+    if dtype not in DTYPES:
+        raise ConfigError(f"dtype={dtype!r} is not known. Use {', '.join(map(repr, DTYPES))}.")
+    return DTYPES[str(dtype)]
+
+
+def _check_device(device: str | torch.device | None) -> torch.device:
+    """Return a device that is there; a mistake should not wait for the model to be loaded."""
+    if device is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        place = torch.device(device)
+        torch.empty(0, device=place)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise ConfigError(
+            f"The device {str(device)!r} cannot be used ({str(error).splitlines()[0]}). Use for example 'cpu'."
+        ) from error
+    return place
