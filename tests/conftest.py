@@ -1,14 +1,13 @@
 """Fixtures that several folders use. Nothing here or in any test reaches the network."""
 
 import os
-
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
-os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-
 from pathlib import Path
 
 import pytest
 import torch
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # before the hub's client is imported
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 from groundling import GroundingDinoForObjectDetection, GroundingDinoImageProcessor, GroundingDinoProcessor
 from groundling.configuration.presets import tiny
@@ -24,10 +23,20 @@ def tiny_detector() -> GroundingDinoForObjectDetection:
 
 
 @pytest.fixture(scope="session")
-def tiny_checkpoint(tiny_detector: GroundingDinoForObjectDetection, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a complete tiny checkpoint; pictures are scaled to 128-200 pixels. Tests must not change it."""
+def processor() -> GroundingDinoProcessor:
+    """The processor of the tiny checkpoint; pictures are scaled to 64-128 pixels."""
+    image_processor = GroundingDinoImageProcessor(size={"shortest_edge": 64, "longest_edge": 128})
+    return GroundingDinoProcessor(image_processor, GroundingDinoTokenizer.default())
+
+
+@pytest.fixture(scope="session")
+def checkpoint(
+    tiny_detector: GroundingDinoForObjectDetection,
+    processor: GroundingDinoProcessor,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    """A folder with the complete tiny checkpoint. Tests must not change it."""
     folder = tmp_path_factory.mktemp("tiny-checkpoint")
     tiny_detector.save_pretrained(folder)
-    image_processor = GroundingDinoImageProcessor(size={"shortest_edge": 128, "longest_edge": 200})
-    GroundingDinoProcessor(image_processor, GroundingDinoTokenizer.default()).save_pretrained(folder)
+    processor.save_pretrained(folder)
     return folder

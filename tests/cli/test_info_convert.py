@@ -91,7 +91,7 @@ def test_in_place(checkpoint, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        pytest.param(["info", ""], "'' has no weights", id="info empty name"),
+        pytest.param(["info", ""], "There is no file or folder ''", id="info empty name"),
         pytest.param(["info", "./no"], "There is no file or folder './no'", id="info nothing"),
         pytest.param(["info", "empty"], "'empty' has no", id="info empty folder"),
         pytest.param(["info", "text.pth"], "text.pth is not a file of torch.save", id="info text"),

@@ -209,6 +209,24 @@ def test_batches_change_nothing(detector, batch_size):
         assert_close(one, detector(image, LABELS, threshold=0.1))
 
 
+@pytest.mark.parametrize("batch_size", [1, 2, 6])
+def test_each_picture_may_have_a_prompt_of_its_own(detector, batch_size):
+    pictures = [picture(80, 60, 0), picture(60, 90, 1), picture(80, 60, 2), picture(80, 60, 3)]
+    sentence = Caption("a red bird on a car", (((2, 10),), ((16, 19),)))
+    prompts = [LABELS, ["x"], detector.prompt(["a dog", "a red bird", "somebody's very small house"]), sentence]
+    found = list(detector.detect_many(pictures, prompts, batch_size=batch_size, threshold=0))
+    for one, image, prompt in zip(found, pictures, prompts, strict=True):
+        assert len(one) > 0
+        assert one.labels == detector.prompt(prompt).labels
+        assert_close(one, detector(image, prompt, threshold=0))
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_as_many_prompts_as_pictures(detector, count):
+    with pytest.raises(PromptError, match="Give one for each"):
+        list(detector.detect_many([picture()] * count, [["a"], ["b"]]))
+
+
 def test_every_form_of_a_picture_gives_the_same(detector, tmp_path):
     image = picture(40, 30)
     image.save(tmp_path / "a.png")

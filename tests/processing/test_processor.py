@@ -240,7 +240,9 @@ def random_outputs(seed: int, dtype=torch.float32) -> SimpleNamespace:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16], ids=str)
 @pytest.mark.parametrize(
-    "sizes", [None, [(480, 640), (20, 30)], torch.tensor([[480, 640], [20, 30]]), torch.rand(2, 2) * 50], ids=str
+    "sizes",
+    [None, [(480, 640), (20, 30)], torch.tensor([[480, 640], [20, 30]]), torch.tensor([[42.4, 11.5], [47.1, 25.5]])],
+    ids=["fractions", "list", "integers", "floats"],
 )
 @pytest.mark.parametrize(("threshold", "text_threshold"), [(0.25, 0.25), (0.9, 0.3), (0.5, 0.99)])
 def test_grounded_results_equal_the_reference(dtype, sizes, threshold, text_threshold) -> None:

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
-from typing import NamedTuple, Self, Unpack
+from typing import NamedTuple, Self, Unpack, cast
 
 import torch
 from torch import Tensor
@@ -23,7 +23,7 @@ from groundling.structures.features import Prediction, TextFeatures
 from groundling.structures.prompt import Caption, Prompt
 
 Labels = Sequence[str] | str | Caption | Prompt
-Select = Callable[[Prediction, int, tuple[int, int]], Selection]
+Select = Callable[[Prediction, int, Prompt, tuple[int, int]], Selection]
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
@@ -150,7 +150,7 @@ class Detector:
     def detect_many(
         self,
         images: Iterable[Picture],
-        labels: Labels,
+        labels: Labels | Sequence[Labels],
         *,
         batch_size: int = 1,
         threshold: float = 0.3,
@@ -166,7 +166,8 @@ class Detector:
 
         Args:
             images: pictures of any form and size.
-            labels: what to find in every one of them.
+            labels: what to find in every one of them, or a list with something to find for each: lists of names,
+                captions or prompts.
             batch_size: most pictures computed at a time; it changes speed and memory, not results.
             threshold: see `__call__`, as the others.
             top_k: most boxes a picture.
@@ -183,9 +184,9 @@ class Detector:
             raise ConfigError(f"batch_size must be at least 1, got {batch_size!r}.")
         if isinstance(images, str | bytes | os.PathLike):
             raise TypeError(f"images must be a list or another iterable of pictures, got {type(images).__name__}.")
-        prompt = self.prompt(labels)
+        prompts = self._prompts(labels)
 
-        def select(prediction: Prediction, row: int, image_hw: tuple[int, int]) -> Selection:
+        def select(prediction: Prediction, row: int, prompt: Prompt, image_hw: tuple[int, int]) -> Selection:
             return select_detections(
                 prediction.logit_BQT[row],
                 prediction.box_BQ4[row],
@@ -197,22 +198,41 @@ class Detector:
                 aggregate=aggregate,
             )
 
-        return self._stream(images, prompt, select, batch_size, allow_url)
+        return self._stream(images, prompts, select, batch_size, allow_url)
+
+    def _prompts(self, labels: Labels | Sequence[Labels]) -> Prompt | list[Prompt]:
+        """Build one prompt for all pictures, or one for each where the list holds more than names."""
+        if isinstance(labels, list | tuple) and labels and not any(isinstance(one, str) for one in labels):
+            return [self.prompt(one) for one in labels]
+        return self.prompt(cast(Labels, labels))
 
     def _stream(
-        self, images: Iterable[Picture], prompt: Prompt, select: Select, batch_size: int, allow_url: bool
+        self,
+        images: Iterable[Picture],
+        prompts: Prompt | list[Prompt],
+        select: Select,
+        batch_size: int,
+        allow_url: bool,
     ) -> Iterator[Detections]:
-        text = self._encode_text(prompt)
+        texts = self._encode_text([prompts]) if isinstance(prompts, Prompt) else None
+        count = 0
         remaining = iter(images)
         while chunk := list(islice(remaining, batch_size)):
+            asked = [prompts] * len(chunk) if isinstance(prompts, Prompt) else prompts[count : count + len(chunk)]
+            if len(asked) < len(chunk):
+                raise PromptError(f"There are {count + len(asked)} prompts for more pictures. Give one for each.")
+            count += len(chunk)
             prepared = [self._prepare(image, allow_url) for image in chunk]
             found: dict[int, Detections] = {}
             for rows in _rows_by_size(prepared):
+                text = texts if texts is not None else self._encode_text([asked[row] for row in rows])
                 prediction = self._predict([prepared[row] for row in rows], text)
                 for place, row in enumerate(rows):
-                    selection = select(prediction, place, prepared[row].image_hw)
-                    found[row] = _to_detections(selection, prompt, prepared[row])
+                    selection = select(prediction, place, asked[row], prepared[row].image_hw)
+                    found[row] = _to_detections(selection, asked[row], prepared[row])
             yield from (found[row] for row in range(len(chunk)))
+        if not isinstance(prompts, Prompt) and count < len(prompts):
+            raise PromptError(f"There are {len(prompts)} prompts for {count} pictures. Give one for each.")
 
     def _prepare(self, image: Picture, allow_url: bool) -> _Prepared:
         picture = read_picture(image, allow_url=allow_url)
@@ -230,17 +250,18 @@ class Detector:
         )
 
     @torch.inference_mode()
-    def _encode_text(self, prompt: Prompt) -> TextFeatures:
-        inputs = {name: values.to(self._device) for name, values in collate_prompts([prompt]).items()}
+    def _encode_text(self, prompts: Sequence[Prompt]) -> TextFeatures:
+        inputs = {name: values.to(self._device) for name, values in collate_prompts(prompts).items()}
         return self.model.encode_text(**inputs)
 
     @torch.inference_mode()
     def _predict(self, batch: Sequence[_Prepared], text: TextFeatures) -> Prediction:
-        """Compute one batch; all of it has one size and the same padding."""
+        """Compute pictures of one size; one text serves them all, or there is one for each."""
         pixel_values = torch.cat([one.pixel_values for one in batch]).to(self._device)
         masks = [one.pixel_mask for one in batch if one.pixel_mask is not None]
         pixel_mask = torch.cat(masks).to(self._device) if masks else None
-        texts = TextFeatures(*(torch.cat([part] * len(batch)) for part in text))
+        repeats = len(batch) // text.token_BTD.shape[0]
+        texts = TextFeatures(*(torch.cat([part] * repeats) for part in text))
         prediction = self.model.ground(self.model.encode_image(pixel_values, pixel_mask), texts)
         if bool(prediction.logit_BQT.isnan().any() | prediction.box_BQ4.isnan().any()):
             raise ConfigError(
