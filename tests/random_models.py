@@ -95,8 +95,19 @@ def random_config(family: str, seed: int) -> dict[str, Any]:
     return values
 
 
+LOGIT_DEVIATION = 3.0
+"""About that of trained detectors. A plain dot product of d random numbers has √d, which saturates the sigmoid."""
+
+
 def spread_weights(model: Module) -> Module:
     """Give a fresh model weights with which neither boxes nor probabilities are all alike; returns the model."""
+    scaled_head = any("class_embed" in name or "contrastive_head" in name for name, _ in model.named_parameters())
+    before_the_head = (
+        "decoder.layer_norm.weight",
+        "decoder.norm.weight",
+        "enc_output_norm.weight",
+        "memory_norm.weight",
+    )
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if parameter.ndim > 1:
@@ -105,6 +116,8 @@ def spread_weights(model: Module) -> Module:
                 parameter.normal_(1.0, 0.1)
             else:
                 parameter.normal_(0.0, 0.1)
+            if name.endswith(before_the_head) and not scaled_head:
+                parameter.mul_(LOGIT_DEVIATION * parameter.numel() ** -0.5)
     return model
 
 

@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
 from groundling.errors import CheckpointError
 from groundling.files import locate
@@ -59,14 +60,22 @@ def test_a_file_brings_its_neighbours(tmp_path: Path) -> None:
 
 
 def test_the_cache_is_used_before_the_network(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def no_network(*_: object, **__: object) -> None:
-        raise AssertionError("the network was used")
+    asked: list[str] = []
+
+    def no_network(_: str, filename: str, **__: object) -> None:
+        asked.append(filename)
+        raise LocalEntryNotFoundError("no network")
 
     monkeypatch.setattr("huggingface_hub.hf_hub_download", no_network)
     location = locate("someone/model", cache_dir=cache)
     assert location.require("config.json").read_text() == "{}"
-    with pytest.raises(CheckpointError, match="the network was used"):
-        location.find("model.safetensors")
+    assert location.first_of("other.json", "config.json") == location.find("config.json")
+    assert asked == []
+    assert location.find("model.safetensors") is None, "a cached repository is taken as it is"
+    assert location.find("vocab.txt") is None
+    assert asked == ["model.safetensors"], "an unreachable hub is asked once"
+    with pytest.raises(CheckpointError, match=r"has no file 'vocab.txt'.*the hub cannot be reached"):
+        location.require("vocab.txt")
 
 
 def test_without_network(cache: Path) -> None:
@@ -74,4 +83,24 @@ def test_without_network(cache: Path) -> None:
     with pytest.raises(CheckpointError, match="local_files_only forbids the network"):
         location.require("model.safetensors")
     with pytest.raises(CheckpointError, match=r"not in the local cache and could not be fetched .* local folder"):
-        locate("someone/model", cache_dir=cache).require("model.safetensors")  # the tests run offline
+        locate("someone/other", cache_dir=cache).find("config.json")  # the tests run offline
+
+
+def test_a_file_that_the_repository_does_not_have(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent(*_: object, **__: object) -> None:
+        raise EntryNotFoundError("404")
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", absent)
+    location = locate("someone/model", cache_dir=cache)
+    assert location.find("vocab.txt") is None
+    with pytest.raises(CheckpointError, match=r"has no file 'vocab.txt'. Check the name"):
+        location.require("vocab.txt")
+
+
+def test_errors_of_the_hub_are_told(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("500 server error\nand a long story")
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", broken)
+    with pytest.raises(CheckpointError, match=r"\(RuntimeError: 500 server error\)"):
+        locate("someone/model", cache_dir=cache).find("vocab.txt")

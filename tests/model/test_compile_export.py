@@ -31,7 +31,9 @@ def assert_equal_outputs(
     assert type(actual) is GroundingDinoObjectDetectionOutput
     assert list(actual.keys()) == list(expected.keys())
     for name in expected:
-        torch.testing.assert_close(actual[name], expected[name], rtol=0, atol=tolerance, msg=name)
+        as_probability = name in ("logits", "enc_outputs_class", "encoder_logits")
+        pair = (output[name].sigmoid() if as_probability else output[name] for output in (actual, expected))
+        torch.testing.assert_close(*pair, rtol=0, atol=tolerance, msg=lambda text, name=name: f"{name}: {text}")
 
 
 def test_one_graph(model: GroundingDinoForObjectDetection) -> None:

@@ -140,7 +140,7 @@ def test_full_size_swin_t_equals_the_reference(tmp_path: Path) -> None:
     assert expected.pred_boxes.std() > 0.01
     # Ranks of proposals whose scores differ by less than rounding may swap; every other query must agree.
     swapped = (actual.init_reference_points - expected.init_reference_points).abs().amax(-1)[0] > ROUNDING
-    assert swapped.sum() <= 0.02 * swapped.numel()
+    assert swapped.sum() <= 2
     torch.testing.assert_close(
         actual.enc_outputs_class.sigmoid(), expected.enc_outputs_class.sigmoid(), rtol=0, atol=1e-5
     )

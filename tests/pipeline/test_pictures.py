@@ -127,7 +127,7 @@ def test_a_url_is_read_when_allowed(tmp_path, monkeypatch):
         asked.append(request.full_url)
         return (tmp_path / "a.png").open("rb")
 
-    monkeypatch.setattr("groundling.processing.picture_files.urlopen", answer)
+    monkeypatch.setattr("groundling.files.pictures.urlopen", answer)
     assert torch.equal(read_picture("http://example.com/a.png", allow_url=True), EXPECTED)
     assert asked == ["http://example.com/a.png"]
 

@@ -1,5 +1,7 @@
 """Drawing: every size and mode of picture, nothing outside it, one colour a label, and files that are whole."""
 
+import dataclasses
+
 import numpy as np
 import PIL.Image
 import pytest
@@ -61,7 +63,9 @@ def test_every_mode(mode):
     ],
 )
 def test_deep_and_transparent_pictures_look_right(picture, gray):
-    assert drawing.to_rgb(picture).getpixel((0, 0)) == (gray,) * 3
+    drawn = build(picture.size, boxes=()).draw(picture)
+    assert drawn.getpixel((0, 0)) == (gray,) * 3
+    assert drawn is not picture
 
 
 def test_a_rotated_photograph_is_drawn_upright():
@@ -75,6 +79,19 @@ def test_another_picture_is_refused():
         ImageError, match="belong to a picture of 64 x 48 pixels, but the picture to draw on has 48 x 64"
     ):
         build((64, 48)).draw(PIL.Image.new("RGB", (48, 64)))
+
+
+def test_a_path_will_do_and_the_source_is_remembered(tmp_path):
+    picture = PIL.Image.new("RGB", (64, 48), "gray")
+    picture.save(tmp_path / "a.png")
+    found = build((64, 48))
+    assert found.draw(tmp_path / "a.png").tobytes() == found.draw(picture).tobytes()
+    with pytest.raises(ImageError, match=r"do not know their picture's file. Give the picture"):
+        found.draw()
+    with pytest.raises(ImageError, match=r"no.png"):
+        found.draw(tmp_path / "no.png")
+    remembered = dataclasses.replace(found, source=str(tmp_path / "a.png"))
+    assert remembered.draw().tobytes() == found.draw(picture).tobytes()
 
 
 def test_a_label_keeps_its_colour():

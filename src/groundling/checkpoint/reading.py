@@ -44,13 +44,9 @@ def read_tensors(location: Location) -> dict[str, Tensor]:
         if location.file.name.endswith(_INDEX_ENDING):
             return _read_shards(location, location.file)
         return _read_file(location.file)
-    for whole, index in ((WEIGHTS_NAME, INDEX_NAME), (_PICKLE_NAME, _PICKLE_INDEX_NAME)):
-        path = location.find(whole)
-        if path is not None:
-            return _read_file(path)
-        path = location.find(index)
-        if path is not None:
-            return _read_shards(location, path)
+    path = location.first_of(WEIGHTS_NAME, INDEX_NAME, _PICKLE_NAME, _PICKLE_INDEX_NAME)
+    if path is not None:
+        return _read_shards(location, path) if path.name.endswith(_INDEX_ENDING) else _read_file(path)
     raise CheckpointError(
         f"{location.name!r} has no weights: neither {WEIGHTS_NAME!r} nor {_PICKLE_NAME!r}, whole or in shards. "
         f"{location.contents()}"

@@ -9,6 +9,7 @@ from typing import TypedDict, Unpack
 from groundling.errors import CheckpointError
 
 _FILE_ENDINGS = (".pth", ".pt", ".bin", ".safetensors", ".json")
+_MAIN_FILES = ("config.json", "model.safetensors", "tokenizer.json", "preprocessor_config.json")
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
@@ -56,9 +57,16 @@ class Location(ABC):
             raise CheckpointError(f"{self.name!r} has no file {filename!r}. {self.contents()}")
         return path
 
+    def first_of(self, *filenames: str) -> Path | None:
+        """Return the local path of the first of several alternative files that the checkpoint has.
+
+        A file that is here already wins over one that would have to be fetched.
+        """
+        return next((path for filename in filenames if (path := self.find(filename)) is not None), None)
+
+    @abstractmethod
     def contents(self) -> str:
         """Say in a sentence what the place holds, for error messages."""
-        return "Check the name of the checkpoint."
 
 
 class _Folder(Location):
@@ -87,45 +95,62 @@ class _File(_Folder):
 
 
 class _Hub(Location):
+    """A hub repository: its files in the local cache first, the network only for those that are not there."""
+
     def __init__(self, name: str, options: HubOptions) -> None:
         self.name = name
         self._options = options
+        self._failure: str | None = None
 
     def find(self, filename: str) -> Path | None:
-        """Look in the cache first; the network is used only for a file that is not there."""
+        """Return the local path of a file, fetched if need be.
+
+        Where the network cannot be reached, a repository that is in the cache is taken as it is there.
+        """
+        known_to_be_absent, cached = self._cached(filename)
+        if cached is not None or known_to_be_absent or self._options.get("local_files_only", False):
+            return cached
+        return self._fetch(filename) if self._failure is None else None
+
+    def first_of(self, *filenames: str) -> Path | None:
+        """Return the local path of the first of several alternative files."""
+        cached = (self._cached(filename)[1] for filename in filenames)
+        return next((path for path in cached if path is not None), None) or super().first_of(*filenames)
+
+    def _fetch(self, filename: str) -> Path | None:
         from huggingface_hub import hf_hub_download
         from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
-        subfolder = self._options.get("subfolder", "")
-        known_to_be_absent, cached = self._cached(f"{subfolder}/{filename}" if subfolder else filename)
-        if cached is not None or known_to_be_absent:
-            return cached
-        if self._options.get("local_files_only", False):
-            return None
         try:
             return Path(
                 hf_hub_download(
                     self.name,
                     filename,
-                    subfolder=subfolder or None,
+                    subfolder=self._options.get("subfolder") or None,
                     revision=self._options.get("revision"),
                     cache_dir=self._options.get("cache_dir"),
                     token=self._options.get("token"),
                 )
             )
         except LocalEntryNotFoundError as error:
-            raise CheckpointError(self._unreachable(filename, error)) from error
+            self._failure = _reason(error.__cause__ or error)
+            if self._snapshot_is_cached():
+                return None
+            raise CheckpointError(self._unreachable(filename)) from error
         except EntryNotFoundError:
             return None
         except Exception as error:  # the hub client raises errors of several HTTP libraries
-            raise CheckpointError(self._unreachable(filename, error)) from error
+            self._failure = _reason(error)
+            raise CheckpointError(self._unreachable(filename)) from error
 
-    def _cached(self, path: str) -> tuple[bool, Path | None]:
+    def _cached(self, filename: str) -> tuple[bool, Path | None]:
+        """Return whether the file is known not to exist, and its path if it is in the cache."""
         from huggingface_hub import try_to_load_from_cache
 
+        subfolder = self._options.get("subfolder", "")
         cached = try_to_load_from_cache(
             self.name,
-            path,
+            f"{subfolder}/{filename}" if subfolder else filename,
             cache_dir=self._options.get("cache_dir"),
             revision=self._options.get("revision"),
         )
@@ -133,17 +158,27 @@ class _Hub(Location):
             return False, Path(cached)
         return cached is not None, None
 
-    def _unreachable(self, filename: str, error: Exception) -> str:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    def _snapshot_is_cached(self) -> bool:
+        return any(self._cached(filename)[1] is not None for filename in _MAIN_FILES)
+
+    def _unreachable(self, filename: str) -> str:
         return (
             f"{filename!r} of {self.name!r} is not in the local cache and could not be fetched from the hub "
-            f"({type(error).__name__}: {reason}). Check the name and the network, or give the path of a local folder."
+            f"({self._failure}). Check the name and the network, or give the path of a local folder."
         )
 
     def contents(self) -> str:
+        """Say why a file could not be had."""
+        if self._failure is not None:
+            return f"It is not in the local cache, and the hub cannot be reached ({self._failure})."
         if self._options.get("local_files_only", False):
             return "It is not in the local cache, and local_files_only forbids the network."
         return "Check the name of the checkpoint and its revision."
+
+
+def _reason(error: BaseException) -> str:
+    text = str(error).strip()
+    return f"{type(error).__name__}: {text.splitlines()[0]}" if text else type(error).__name__
 
 
 def locate(name: str | os.PathLike[str], **options: Unpack[HubOptions]) -> Location:

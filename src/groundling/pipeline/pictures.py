@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from groundling.errors import ImageError
+from groundling.files.pictures import open_picture, rgb_picture
 from groundling.processing.images import picture_tensor
-from groundling.processing.picture_files import open_picture, rgb_picture
 
 Picture = str | os.PathLike[str] | bytes | PIL.Image.Image | NDArray[Any] | Tensor
 

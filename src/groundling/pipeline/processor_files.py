@@ -15,7 +15,7 @@ TOKENIZER_SETTINGS = ("tokenizer_config.json", "special_tokens_map.json", "added
 
 def has_image_processor(location: Location) -> bool:
     """Say whether a checkpoint comes with an image processor."""
-    return any(location.find(name) is not None for name in IMAGE_PROCESSOR_FILES)
+    return location.first_of(*IMAGE_PROCESSOR_FILES) is not None
 
 
 def load_processor(location: Location) -> GroundingDinoProcessor:
@@ -32,7 +32,7 @@ def load_processor(location: Location) -> GroundingDinoProcessor:
         image_processor = GroundingDinoImageProcessor()
     else:
         image_processor = GroundingDinoImageProcessor.from_dict(read_image_processor(location))
-    if is_weights and not any(location.find(name) for name in VOCABULARY_FILES):
+    if is_weights and location.first_of(*VOCABULARY_FILES) is None:
         return GroundingDinoProcessor(image_processor, GroundingDinoTokenizer.default())
     return GroundingDinoProcessor(image_processor, GroundingDinoTokenizer.from_location(location))
 

@@ -1,10 +1,10 @@
 """Pixels and strings to tensors: image processor, annotations, tokenizer, prompts, and the processor over them."""
 
+from groundling.files.pictures import open_picture, rgb_picture
 from groundling.processing.annotations import AnnotationFormat
 from groundling.processing.batch_feature import BatchFeature
 from groundling.processing.image_processor import GroundingDinoImageProcessor, GroundingDinoImageProcessorFast
 from groundling.processing.image_settings import ImageOptions
-from groundling.processing.picture_files import open_picture, rgb_picture
 from groundling.processing.processor import GroundedResult, GroundingDinoProcessor
 from groundling.processing.prompt import build_caption_prompt, build_prompt, collate_prompts, labels_from_text
 from groundling.processing.text_batch import TextOptions

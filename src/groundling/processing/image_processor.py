@@ -236,14 +236,14 @@ def read_image_processor(location: Location) -> dict[str, Any]:
         values = read_json(location.file)
         nested = values.get("image_processor")
         return nested if isinstance(nested, dict) else values
-    combined = location.find(PROCESSOR_FILE)
-    if combined is not None:
-        nested = read_json(combined).get("image_processor")
+    path = location.first_of(PROCESSOR_FILE, IMAGE_PROCESSOR_FILE)
+    if path is not None and path.name == PROCESSOR_FILE:
+        nested = read_json(path).get("image_processor")
         if isinstance(nested, dict):
             return nested
-    single = location.find(IMAGE_PROCESSOR_FILE)
-    if single is not None:
-        return read_json(single)
+        path = location.find(IMAGE_PROCESSOR_FILE)
+    if path is not None:
+        return read_json(path)
     raise CheckpointError(
         f"{location.name!r} has no image processor: neither {IMAGE_PROCESSOR_FILE!r} nor an 'image_processor' in "
         f"{PROCESSOR_FILE!r}. {location.contents()} GroundingDinoImageProcessor() has the published settings."

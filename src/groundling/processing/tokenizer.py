@@ -112,17 +112,17 @@ class GroundingDinoTokenizer:
     def from_location(cls, location: Location, **settings: Any) -> Self:
         """Do what `from_pretrained` does, for a place that was found before."""
         check_keywords(f"{cls.__name__}.from_pretrained", settings, SETTINGS)
-        engine_file, vocabulary_file = location.find(TOKENIZER_FILE), location.find(VOCABULARY_FILE)
-        if engine_file is None and vocabulary_file is None:
+        file = location.first_of(TOKENIZER_FILE, VOCABULARY_FILE)
+        if file is None:
             raise CheckpointError(
                 f"{location.name!r} has no tokenizer: neither {TOKENIZER_FILE!r} nor {VOCABULARY_FILE!r}. "
                 f"{location.contents()} If it was trained with bert-base-uncased, as the published checkpoints were, "
                 "use GroundingDinoTokenizer.default(), and GroundingDinoProcessor(image_processor, tokenizer)."
             )
         settings = _saved_settings(location) | settings
-        if engine_file is None and vocabulary_file is not None:
-            return cls.from_vocabulary(vocabulary_file, **settings)
-        return cls(_read_engine(engine_file, settings), **settings)
+        if file.name == VOCABULARY_FILE:
+            return cls.from_vocabulary(file, **settings)
+        return cls(_read_engine(file, settings), **settings)
 
     def __call__(
         self, text: str | Sequence[str] | Sequence[Sequence[str]], **options: Unpack[TextOptions]

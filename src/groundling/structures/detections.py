@@ -4,12 +4,13 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from groundling.errors import ConfigError, DatasetError, PromptError
+from groundling.errors import ConfigError, DatasetError, ImageError, PromptError
 from groundling.structures.drawing import draw_boxes, save_picture
 
 if TYPE_CHECKING:
@@ -265,32 +266,39 @@ class Detections:
             raise DatasetError(f"This is not valid JSON: {error}. Give what Detections.to_json wrote.") from error
         return cls.from_dict(value)
 
-    def draw(self, image: "PIL.Image.Image") -> "PIL.Image.Image":
+    def draw(self, image: "PIL.Image.Image | str | os.PathLike[str] | None" = None) -> "PIL.Image.Image":
         """Draw boxes, labels and scores on a copy of the picture.
 
         Args:
-            image: the picture that was searched, of any PIL mode; its EXIF orientation is applied, as it was when it
-                was searched.
+            image: the picture that was searched, of any PIL mode, or its path; None opens `source`. Its EXIF
+                orientation is applied, as it was when it was searched.
 
         Returns:
             A new RGB picture of size `image_wh`.
 
         Raises:
-            ImageError: the picture is of another size.
+            ImageError: the picture is of another size or cannot be read, or none is given and there is no `source`.
         """
+        if image is None:
+            image = self.source
+        if image is None:
+            raise ImageError("These detections do not know their picture's file. Give the picture to draw on.")
         last_on_top = self.sorted()[::-1]
         captions = [(item.label, f"{item.score:.2f}") for item in last_on_top]
-        return draw_boxes(image, last_on_top.boxes_xyxy, last_on_top.label_ids, captions, image_wh=self.image_wh)
+        picture = Path(image) if isinstance(image, str | os.PathLike) else image
+        return draw_boxes(picture, last_on_top.boxes_xyxy, last_on_top.label_ids, captions, image_wh=self.image_wh)
 
-    def save(self, path: str | os.PathLike[str], image: "PIL.Image.Image") -> None:
+    def save(
+        self, path: str | os.PathLike[str], image: "PIL.Image.Image | str | os.PathLike[str] | None" = None
+    ) -> None:
         """Draw on a copy of the picture and write it; the ending of `path` says the format.
 
         Args:
             path: where to write, such as "found.png"; an existing file is replaced only by a complete one.
-            image: the picture that was searched.
+            image: see `draw`.
 
         Raises:
-            ImageError: the picture is of another size, or the ending is not a picture format.
+            ImageError: see `draw`, or the ending is not a picture format.
             OSError: the file cannot be written.
         """
         save_picture(self.draw(image), path)

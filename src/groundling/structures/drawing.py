@@ -24,7 +24,7 @@ MOST_CAPTIONS = 150  # more cover the picture, and finding room for them takes s
 
 
 def draw_boxes(
-    image: "PIL.Image.Image",
+    image: "PIL.Image.Image | Path",
     boxes_xyxy: NDArray[np.float32],
     label_ids: NDArray[np.int64],
     captions: Sequence[tuple[str, str]],
@@ -34,7 +34,7 @@ def draw_boxes(
     """Draw boxes with captions on an RGB copy of a picture; a label keeps its colour from picture to picture.
 
     Args:
-        image: the picture, of any mode; its EXIF orientation is applied.
+        image: the picture, of any mode, or its path; its EXIF orientation is applied.
         boxes_xyxy: corners in pixels, [N, 4].
         label_ids: what chooses the colour, [N].
         captions: label and score as text for each box; a later one covers an earlier one, and where there are very many
@@ -42,11 +42,16 @@ def draw_boxes(
         image_wh: the size that the picture must have.
 
     Raises:
-        ImageError: the picture is of another size.
+        ImageError: the picture is of another size or cannot be read.
     """
     import supervision
 
-    scene = to_rgb(image)
+    from groundling.files.pictures import open_picture, rgb_picture
+
+    if isinstance(image, Path):
+        scene = open_picture(image)
+    else:
+        scene = rgb_picture(image, "the picture to draw on", warn=False).copy()
     if scene.size != image_wh:
         raise ImageError(
             f"The detections belong to a picture of {image_wh[0]} x {image_wh[1]} pixels, but the picture to draw on "
@@ -97,25 +102,6 @@ def save_picture(image: "PIL.Image.Image", path: str | os.PathLike[str]) -> None
             image.save(temporary, format=kind)
     except OSError as error:  # it names the temporary file, which means nothing to the caller
         raise OSError(error.errno, error.strerror or str(error), os.fspath(path)) from error
-
-
-def to_rgb(image: "PIL.Image.Image") -> "PIL.Image.Image":
-    """Return an upright 8-bit RGB copy to draw on; transparent parts become white."""
-    import PIL.Image
-    import PIL.ImageOps
-
-    upright = PIL.ImageOps.exif_transpose(image)
-    if upright.mode.startswith(("I", "F")):  # the same ranges as when the picture is read for the model
-        values = np.asarray(upright, np.float32)
-        largest = float(values.max(initial=0))
-        is_deep = upright.mode.startswith("I;16") or largest > 255
-        scale = 1 / 257 if is_deep else 255.0 if upright.mode == "F" and largest <= 1 else 1.0
-        return PIL.Image.fromarray(np.rint(values * scale).clip(0, 255).astype(np.uint8)).convert("RGB")
-    if upright.has_transparency_data:
-        layer = upright.convert("RGBA")
-        white = PIL.Image.new("RGBA", layer.size, "white")
-        return PIL.Image.alpha_composite(white, layer).convert("RGB")
-    return upright.convert("RGB")
 
 
 def _fit(label: str, score: str, font: "PIL.ImageFont.FreeTypeFont | PIL.ImageFont.ImageFont", width: int) -> str:

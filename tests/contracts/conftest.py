@@ -1,0 +1,62 @@
+"""A desk where the documents' examples run: pictures, and a hub cache with stand-ins for published checkpoints."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).parents[2]
+PUBLISHED = "IDEA-Research/grounding-dino-tiny"
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="session")
+def hub_cache(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A hub cache in which the tiny random checkpoint stands under a published name."""
+    cache = tmp_path_factory.mktemp("hub")
+    repository = cache / f"models--{PUBLISHED.replace('/', '--')}"
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    (repository / "snapshots").mkdir(parents=True)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text(commit)
+    (repository / "snapshots" / commit).symlink_to(checkpoint)
+    return cache
+
+
+@pytest.fixture(scope="session")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the pictures that the examples name."""
+    folder = tmp_path_factory.mktemp("desk")
+    picture = Image.open(ROOT / "examples/images/shapes.png").convert("RGB")
+    for name in ("desk.jpg", "street.jpg", "garden.jpg", "000000039769.jpg"):
+        picture.save(folder / name)
+    (folder / "photos").mkdir()
+    picture.save(folder / "photos" / "one.jpg")
+    picture.resize((320, 200)).save(folder / "photos" / "two.jpg")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def run(hub_cache: Path, desk: Path) -> Run:
+    """Run a command on the desk, with the stand-ins and without network."""
+
+    def execute(*command: str, shell: bool = False) -> subprocess.CompletedProcess[str]:
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        environment = os.environ | {"HF_HUB_CACHE": str(hub_cache), "HF_HUB_OFFLINE": "1", "PATH": path}
+        return subprocess.run(
+            command[0] if shell else command,
+            cwd=desk,
+            env=environment,
+            shell=shell,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+
+    return execute

@@ -1,0 +1,72 @@
+"""Every code block of the documents runs; every link and every named file and test exists."""
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from contracts.conftest import ROOT, Run
+
+DOCUMENTS = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+NOT_RUN = ("pip install", "make ")  # installing and the repository's own commands are run by CI
+
+
+def blocks(document: Path, language: str) -> str:
+    """All blocks of one language, one after the other, as a reader would run them."""
+    return "\n".join(text for kind, text in BLOCK.findall(document.read_text()) if kind == language)
+
+
+@pytest.mark.parametrize("document", [d for d in DOCUMENTS if blocks(d, "python")], ids=lambda d: d.name)
+def test_python_blocks_run(document: Path, run: Run) -> None:
+    result = run(sys.executable, "-W", "error", "-c", blocks(document, "python"))
+    assert result.returncode == 0, result.stderr
+
+
+def commands(document: Path) -> list[str]:
+    lines = blocks(document, "sh").splitlines()
+    return [line for line in lines if line.strip() and not line.startswith(NOT_RUN)]
+
+
+@pytest.mark.parametrize("document", [d for d in DOCUMENTS if commands(d)], ids=lambda d: d.name)
+def test_shell_blocks_run(document: Path, run: Run) -> None:
+    for command in commands(document):
+        result = run(command, shell=True)
+        assert result.returncode == 0, f"{command}\n{result.stderr}"
+        assert result.stderr == ""
+
+
+def test_only_known_languages_are_used() -> None:
+    kinds = {kind for document in DOCUMENTS for kind, _ in BLOCK.findall(document.read_text())}
+    assert kinds <= {"python", "sh", "text", "bibtex"}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda d: d.name)
+def test_links_lead_somewhere(document: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", document.read_text()):
+        if not target.startswith("http"):
+            assert (document.parent / target).exists(), target
+
+
+def test_the_tests_that_parity_names_exist() -> None:
+    sources = {path.name: path.read_text() for path in (ROOT / "tests").rglob("test_*.py")}
+    named = re.findall(r"`(test_\w+(?:\.py)?)`", (ROOT / "docs/parity.md").read_text())
+    assert len(named) > 10
+    for name in named:
+        assert name in sources or any(f"def {name}(" in text for text in sources.values()), name
+
+
+def test_the_first_command_comes_early() -> None:
+    lines = (ROOT / "README.md").read_text().splitlines()
+    assert next(number for number, line in enumerate(lines, 1) if line.startswith("groundling ")) < 20
+    assert len(lines) <= 180
+
+
+def test_the_project_stands_alone() -> None:
+    allowed = {"LICENSE", "bert_base_uncased_vocab.txt"}
+    forbidden = re.compile(r"\.\./shared|/work/|\bissue #?\d|api_behaviour", re.IGNORECASE)
+    for folder in ("src", "docs", "examples", "benchmarks"):
+        for path in (ROOT / folder).rglob("*"):
+            if path.suffix in (".py", ".md", ".toml", ".txt") and path.name not in allowed:
+                assert not forbidden.search(path.read_text()), path
