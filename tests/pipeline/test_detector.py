@@ -11,10 +11,12 @@ import torch
 from torch import nn
 
 from groundling.checkpoint import convert
+from groundling.configuration import GroundingDinoConfig
 from groundling.configuration.presets import tiny
 from groundling.errors import CheckpointError, ConfigError, ImageError, PromptError
+from groundling.model import GroundingDinoForObjectDetection
 from groundling.pipeline.detector import Detector
-from groundling.processing import GroundingDinoImageProcessor, GroundingDinoProcessor
+from groundling.processing import GroundingDinoImageProcessor, GroundingDinoProcessor, GroundingDinoTokenizer
 from groundling.structures.detections import Detections
 from groundling.structures.features import Prediction, TextFeatures
 from groundling.structures.prompt import Caption
@@ -316,3 +318,18 @@ def test_an_incomplete_folder_is_refused(checkpoint, tmp_path, missing, message)
     shutil.copytree(checkpoint, folder, ignore=shutil.ignore_patterns(*missing))
     with pytest.raises(CheckpointError, match=message):
         Detector.from_pretrained(folder)
+
+
+def test_the_tokenizer_of_another_model_is_refused(tiny_detector, processor, tmp_path):
+    words = [f"[unused{i}]" for i in range(1030)]
+    for index, word in ((0, "[PAD]"), (100, "[UNK]"), (101, "[CLS]"), (102, "[SEP]"), (103, "[MASK]"), (1011, ".")):
+        words[index] = word
+    (tmp_path / "vocab.txt").write_text("\n".join(words))
+    other = GroundingDinoProcessor(processor.image_processor, GroundingDinoTokenizer.from_pretrained(tmp_path))
+    with pytest.raises(CheckpointError, match=r"the ids \(101, 102, 1011, 100\), but the model needs \(101, 102, 1012"):
+        Detector(tiny_detector, other)
+    values = tiny().to_dict() | {"text_config": tiny().text_config.to_dict() | {"vocab_size": 1100}}
+    del values["model_type"]
+    small = GroundingDinoForObjectDetection(GroundingDinoConfig(**values))
+    with pytest.raises(CheckpointError, match="The tokenizer has 30522 words, but the model knows 1100"):
+        Detector(small, processor)

@@ -198,3 +198,17 @@ def test_prompts_are_stacked_with_padding_on_the_right() -> None:
 def test_no_prompts_cannot_be_stacked() -> None:
     with pytest.raises(PromptError, match="There are no prompts to stack"):
         collate_prompts([])
+
+
+@pytest.mark.parametrize(
+    ("label", "message"),
+    [
+        pytest.param("cat " * 2500, "1 labels and 2503 tokens, .* at most 256", id="many words"),
+        pytest.param("x" * 10_000, r"Label 0 \('x{70,90} has no word or character", id="one word"),
+        pytest.param("." * 10_000, r"Label 0 \('\.{70,90} has only separators", id="separators"),
+    ],
+)
+def test_a_label_of_ten_thousand_characters_is_one_short_message(label: str, message: str) -> None:
+    with pytest.raises(PromptError, match=message) as caught:
+        build_prompt(TOKENIZER, [label], 256)
+    assert len(str(caught.value)) < 400

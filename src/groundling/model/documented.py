@@ -110,6 +110,14 @@ def detection_output(
     )
 
 
+def detection_tuple(output: GroundingDinoObjectDetectionOutput) -> tuple[Any, ...]:
+    """Return the documented tuple: the fields in order, each auxiliary output as an element of its own."""
+    elements: list[Any] = []
+    for name, value in output.items():
+        elements.extend(value if name == "auxiliary_outputs" else [value])
+    return tuple(elements)
+
+
 def _documented_attentions(layers: tuple[EnhancerAttentions, ...]) -> tuple[tuple[Tensor, ...], ...]:
     """Return one tuple for each kind of attention; the fusion's heads lie in the batch axis."""
     merged = [

@@ -14,6 +14,7 @@ from groundling.model import build
 from groundling.model.cross_modality_decoder import DecodedQueries
 from groundling.model.documented import (
     detection_output,
+    detection_tuple,
     model_output,
     output_flags,
     proposal_prediction,
@@ -281,7 +282,7 @@ class GroundingDinoForObjectDetection(PretrainedModel):
             compared |= {f"_{layer}": prediction for layer, prediction in enumerate(predictions[:-1])}
             compared["_enc"] = proposal_prediction(self.model, text, grounding)
             output.loss, output.loss_dict = Criterion(self.config)(compared, input_ids, text.valid_BT, labels)
-        return output if flags.return_dict else output.to_tuple()
+        return output if flags.return_dict else detection_tuple(output)
 
     def freeze_backbone(self) -> None:
         """Exclude the image backbone from training."""

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from groundling.auto import AutoModelForZeroShotObjectDetection
-from groundling.errors import ConfigError, PromptError
+from groundling.configuration import DetectorConfig
+from groundling.errors import CheckpointError, ConfigError, PromptError
 from groundling.files import HubOptions, locate
 from groundling.model.grounding_dino import GroundingDinoForObjectDetection
 from groundling.pipeline.pictures import Picture, read_picture
@@ -18,9 +19,10 @@ from groundling.postprocess.label_scores import Aggregation
 from groundling.postprocess.select import Selection, select_detections
 from groundling.processing.processor import GroundingDinoProcessor
 from groundling.processing.prompt import build_caption_prompt, build_prompt, collate_prompts, labels_from_text
+from groundling.processing.tokenizer import GroundingDinoTokenizer
 from groundling.structures.detections import Detections
 from groundling.structures.features import Prediction, TextFeatures
-from groundling.structures.prompt import Caption, Prompt
+from groundling.structures.prompt import DELIMITER_IDS, Caption, Prompt
 
 Labels = Sequence[str] | str | Caption | Prompt
 Select = Callable[[Prediction, int, Prompt, tuple[int, int]], Selection]
@@ -52,11 +54,15 @@ class Detector:
     Args:
         model: it is switched to evaluation mode; its device and dtype are used.
         processor: says how pictures are resized and text is tokenised.
+
+    Raises:
+        CheckpointError: the processor's vocabulary is not the model's.
     """
 
     def __init__(self, model: GroundingDinoForObjectDetection, processor: GroundingDinoProcessor) -> None:
         self.model = model.eval()
         self.processor = processor
+        _check_vocabulary(processor.tokenizer, model.config)
 
     @classmethod
     def from_pretrained(
@@ -273,6 +279,22 @@ class Detector:
     @property
     def _device(self) -> torch.device:
         return next(self.model.parameters()).device
+
+
+def _check_vocabulary(tokenizer: GroundingDinoTokenizer, config: DetectorConfig) -> None:
+    """Refuse a tokenizer of another model: the phrases of a prompt are found by fixed ids."""
+    marks = ["[CLS]", "[SEP]", ".", "?"]
+    ids = tuple(tokenizer.convert_tokens_to_ids(marks))
+    if ids != DELIMITER_IDS:
+        raise CheckpointError(
+            f"The tokenizer gives {', '.join(marks)} the ids {ids}, but the model needs {DELIMITER_IDS}. "
+            "Use the tokenizer of the checkpoint."
+        )
+    if tokenizer.vocab_size > config.text_config.vocab_size:
+        raise CheckpointError(
+            f"The tokenizer has {tokenizer.vocab_size} words, but the model knows {config.text_config.vocab_size}. "
+            "Use the tokenizer of the checkpoint."
+        )
 
 
 def _rows_by_size(prepared: Sequence[_Prepared]) -> list[list[int]]:

@@ -84,7 +84,7 @@ def labels_from_text(text: str) -> list[str]:
         raise PromptError(f"The prompt must be a string, got {type(text).__name__}: {text!r:.80}.")
     labels = [part.strip() for part in _SENTENCE_END.split(text) if part.strip()]
     if not labels:
-        raise PromptError(f"The prompt {text!r} names nothing to find. Write one such as 'a cat. a remote control.'")
+        raise PromptError(f"The prompt {text!r:.80} names nothing to find. Write for example 'a cat. a dog.'")
     return labels
 
 
@@ -119,7 +119,7 @@ def collate_prompts(prompts: Sequence[Prompt], *, pad_token_id: int = 0) -> dict
 def _checked_labels(labels: Sequence[str]) -> list[str]:
     if isinstance(labels, str):
         raise PromptError(
-            f"The labels are one string, {labels!r}. Give a list such as ['a cat', 'a remote control'], or split a "
+            f"The labels are one string, {labels!r:.80}. Give a list such as ['a cat', 'a remote control'], or split a "
             "prompt with labels_from_text."
         )
     labels = list(labels)
@@ -141,10 +141,10 @@ def _delimiters(tokenizer: GroundingDinoTokenizer) -> frozenset[int]:
 
 def _check_known(own: Sequence[int], tokenizer: GroundingDinoTokenizer, place: str, text: str) -> None:
     if not own:
-        raise PromptError(f"{place} ({text!r}) has only separators such as '.' and '?'. Name what to find in words.")
+        raise PromptError(f"{place} ({text!r:.80}) has only separators such as '.' and '?'. Use words.")
     if all(token == tokenizer.unk_token_id for token in own):
         raise PromptError(
-            f"{place} ({text!r}) has no word or character that the tokenizer knows. Use words of the language that "
+            f"{place} ({text!r:.80}) has no word or character that the tokenizer knows. Use words of the language that "
             "the model was trained in."
         )
 
