@@ -204,8 +204,8 @@ def test_no_prompts_cannot_be_stacked() -> None:
     ("label", "message"),
     [
         pytest.param("cat " * 2500, "1 labels and 2503 tokens, .* at most 256", id="many words"),
-        pytest.param("x" * 10_000, r"Label 0 \('x{70,90} has no word or character", id="one word"),
-        pytest.param("." * 10_000, r"Label 0 \('\.{70,90} has only separators", id="separators"),
+        pytest.param("x" * 10_000, r"Label 0 \('x{70,90}\) has no word or character", id="one word"),
+        pytest.param("." * 10_000, r"Label 0 \('\.{70,90}\) has only separators", id="separators"),
     ],
 )
 def test_a_label_of_ten_thousand_characters_is_one_short_message(label: str, message: str) -> None:
