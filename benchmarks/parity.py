@@ -20,7 +20,7 @@ from rich.table import Table
 from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
-from random_models import FAMILIES, random_inputs, random_pair, spread_weights
+from random_models import FAMILIES, predict_from, random_inputs, random_pair, spread_weights
 
 PROBABILITIES = ("logits", "enc_outputs_class", "encoder_logits")
 
@@ -54,23 +54,26 @@ def small_configurations(count: int) -> dict[str, dict[str, float]]:
 
 
 def full_size() -> tuple[dict[str, float], int]:
-    """Return the differences of one Swin-T run and how many proposals swapped their rank."""
+    """Return the differences of one Swin-T run, decoded from the same proposals, and how many swapped their rank."""
     torch.manual_seed(0)
     kinds = FAMILIES["grounding-dino"]
     reference = spread_weights(kinds.reference_model(kinds.reference_config())).eval()
     with tempfile.TemporaryDirectory() as folder:
         reference.save_pretrained(folder)
         ours = kinds.model.from_pretrained(folder)
-    pixel_values = torch.randn(1, 3, 800, 1066)
-    input_ids = torch.tensor([[101, 1037, 4937, 1012, 1037, 6556, 2491, 1012, 102]])
+    inputs = {
+        "pixel_values": torch.randn(1, 3, 800, 1066),
+        "input_ids": torch.tensor([[101, 1037, 4937, 1012, 1037, 6556, 2491, 1012, 102]]),
+    }
     with torch.no_grad():
-        expected, actual = reference(pixel_values, input_ids), ours(pixel_values, input_ids)
+        expected, actual = reference(**inputs), ours(**inputs)
+        decoded = predict_from(ours, inputs, expected.init_reference_points)
     swapped = (actual.init_reference_points - expected.init_reference_points).abs().amax(-1)[0] > 1e-5
-    worst = {}
+    worst: dict[str, float] = {}
     for field in ("enc_outputs_class", "encoder_last_hidden_state_vision", "encoder_last_hidden_state_text"):
         worst.update(differences(field, expected[field], actual[field]))
-    for field in ("logits", "pred_boxes", "last_hidden_state"):
-        worst.update(differences(field, expected[field][:, ~swapped], actual[field][:, ~swapped]))
+    worst.update(differences("logits", expected.logits[..., : decoded.logit_BQT.shape[-1]], decoded.logit_BQT))
+    worst.update(differences("pred_boxes", expected.pred_boxes, decoded.box_BQ4))
     return worst, int(swapped.sum())
 
 

@@ -10,6 +10,8 @@ import transformers
 from torch import Tensor, nn
 
 import groundling
+from groundling.model.grounding_dino import Grounding
+from groundling.structures.features import Prediction
 
 transformers.logging.set_verbosity_error()
 transformers.utils.logging.disable_progress_bar()
@@ -162,6 +164,25 @@ def random_prompt(choose: random.Random, length: int) -> list[int]:
     words = [choose.randint(200, 1000) for _ in range(length - 4)]
     middle = max(1, len(words) // 2)
     return [101, *words[:middle], 1012, *words[middle:], choose.choice([1012, 1029]), 102]
+
+
+def predict_from(
+    model: groundling.GroundingDinoForObjectDetection, inputs: dict[str, Tensor], box_BQ4: Tensor
+) -> Prediction:
+    """Our prediction when the decoder starts from given boxes.
+
+    Two proposals whose scores differ by less than rounding may come in either order, and each rank has a content of its
+    own: full-size models are comparable from the reference's order on.
+    """
+    image = model.encode_image(inputs["pixel_values"], inputs.get("pixel_mask"))
+    text = model.encode_text(inputs["input_ids"], inputs.get("attention_mask"))
+    enhanced = model.model.feature_enhancer(image, text)
+    image = image._replace(token_BSD=enhanced.image_BSD)
+    text = text._replace(token_BTD=enhanced.text_BTD)
+    selected, proposals = model.model.query_selection(image, text)
+    queries = selected._replace(box_BQ4=box_BQ4)
+    decoded = model.model.decoder(queries, image, text, model.box_heads)
+    return model.predict(text, Grounding(enhanced, proposals, queries, decoded), len(decoded.states) - 1)
 
 
 def random_labels(seed: int, batch: int) -> list[dict[str, Tensor]]:
