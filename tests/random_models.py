@@ -10,8 +10,7 @@ import transformers
 from torch import Tensor, nn
 
 import groundling
-from groundling.model.grounding_dino import Grounding
-from groundling.structures.features import Prediction
+from groundling.structures.features import Grounding, Prediction
 
 transformers.logging.set_verbosity_error()
 transformers.utils.logging.disable_progress_bar()
@@ -182,7 +181,7 @@ def predict_from(
     selected, proposals = model.model.query_selection(image, text)
     queries = selected._replace(box_BQ4=box_BQ4)
     decoded = model.model.decoder(queries, image, text, model.box_heads)
-    return model.predict(text, Grounding(enhanced, proposals, queries, decoded), len(decoded.states) - 1)
+    return model._predict(text, Grounding(enhanced, proposals, queries, decoded), len(decoded.states) - 1)
 
 
 def random_labels(seed: int, batch: int) -> list[dict[str, Tensor]]:

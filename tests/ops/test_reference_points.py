@@ -6,6 +6,7 @@ import torch
 from groundling.ops.reference_points import (
     encoder_reference_points,
     inverse_sigmoid,
+    level_sizes,
     proposal_boxes,
     proposal_logits,
 )
@@ -42,7 +43,7 @@ def test_unusable_proposals_are_infinite() -> None:
 
 def test_reference_points_of_a_padded_map() -> None:
     ratios = torch.tensor([[[0.5, 1.0], [0.25, 1.0]]])  # half of level 0 and a quarter of level 1 is picture, in x
-    points = encoder_reference_points([(1, 2), (1, 1)], ratios)
+    points = encoder_reference_points([(1, 2), (1, 1)], level_sizes([(1, 2), (1, 1)], ratios.device), ratios)
     assert points.shape == (1, 3, 2, 2)
     # The first cell of level 0 has its centre at a quarter of the map, which is half of the picture; on level 1 half
     # of the picture is an eighth of the map.

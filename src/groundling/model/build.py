@@ -1,8 +1,9 @@
-"""From a configuration to the stages of the model. Only this file and grounding_dino.py read configurations."""
+"""From a configuration to the stages of the model, which take plain values."""
 
 from torch import nn
 
 from groundling.configuration import BertConfig, DetectorConfig, MMGroundingDinoConfig, SwinConfig
+from groundling.configuration.grounding_dino import GROUP_NORM_GROUPS
 from groundling.errors import ConfigError
 from groundling.model.bert import Bert, BertLayer
 from groundling.model.cross_modality_decoder import CrossModalityDecoder, CrossModalityDecoderLayer
@@ -82,6 +83,7 @@ def build_image_projection(config: DetectorConfig) -> ImageProjection:
         input_widths=[backbone.stage_widths[stage - 1] for stage in backbone.out_indices],
         width=config.d_model,
         num_levels=config.num_feature_levels,
+        num_groups=GROUP_NORM_GROUPS,
     )
 
 

@@ -3,8 +3,6 @@
 Shapes: B image, S image token, T text token, Q query, D width, L level.
 """
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor, nn
 
@@ -12,37 +10,7 @@ from groundling.model.heads import MLP, head_of_layer
 from groundling.model.layers import DeformableAttention, FeedForward, MultiHeadAttention
 from groundling.model.position_encoding import box_position_encoding
 from groundling.ops.reference_points import inverse_sigmoid
-from groundling.structures.features import ImageFeatures, Queries, TextFeatures
-
-
-class DecoderAttentions(NamedTuple):
-    """Attention weights of one layer.
-
-    Attributes:
-        query_BHQQ: weights among the queries.
-        text_BHQT: weights of the text tokens.
-        image_BQHLP: weights of the sampled points.
-    """
-
-    query_BHQQ: Tensor
-    text_BHQT: Tensor
-    image_BQHLP: Tensor
-
-
-class DecodedQueries(NamedTuple):
-    """The queries after each decoder layer.
-
-    Attributes:
-        states: normalised queries [B, Q, D] after each layer.
-        boxes: boxes [B, Q, 4] after each layer, refined from the states before their norm.
-        input_state_BQD: normalised queries before the first layer.
-        attentions: attention weights of each layer; empty if not asked for.
-    """
-
-    states: tuple[Tensor, ...]
-    boxes: tuple[Tensor, ...]
-    input_state_BQD: Tensor
-    attentions: tuple[DecoderAttentions, ...] = ()
+from groundling.structures.features import DecodedQueries, DecoderAttentions, ImageFeatures, Queries, TextFeatures
 
 
 class CrossModalityDecoder(nn.Module):
@@ -148,9 +116,7 @@ class CrossModalityDecoderLayer(nn.Module):
         )
         x_BQD = self.text_attention_norm(x_BQD + self.dropout(attended_BQD))
 
-        attended_BQD, image_BQHLP = self.image_attention(
-            x_BQD + position_BQD, image.token_BSD, image.valid_BS, image.level_shapes, box_BQL4
-        )
+        attended_BQD, image_BQHLP = self.image_attention(x_BQD + position_BQD, image, box_BQL4)
         x_BQD = self.image_attention_norm(x_BQD + self.dropout(attended_BQD))
         x_BQD = self.feed_forward_norm(x_BQD + self.feed_forward(x_BQD))
         if query_BHQQ is None or text_BHQT is None:

@@ -4,23 +4,20 @@ Shapes: B image, S image token, T text token, Q query, D width, H head, K max_te
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from groundling.configuration import DetectorConfig
-from groundling.model.feature_enhancer import EnhancedFeatures, EnhancerAttentions
-from groundling.structures.features import Prediction, TextFeatures
+from groundling.errors import ConfigError
+from groundling.structures.features import EnhancedFeatures, EnhancerAttentions, Grounding, Prediction
 from groundling.structures.outputs import (
     GroundingDinoEncoderOutput,
     GroundingDinoModelOutput,
     GroundingDinoObjectDetectionOutput,
 )
-
-if TYPE_CHECKING:
-    from groundling.model.grounding_dino import Grounding, GroundingDinoModel
 
 
 class OutputFlags(NamedTuple):
@@ -53,25 +50,12 @@ def pad_logits(logit_BNT: Tensor, max_text_len: int) -> Tensor:
     return F.pad(logit_BNT, (0, max_text_len - logit_BNT.shape[-1]), value=-torch.inf)
 
 
-def proposal_prediction(model: "GroundingDinoModel", text: TextFeatures, grounding: "Grounding") -> Prediction:
-    """Return what the encoder's loss compares with the labels.
-
-    The documented API scores the learned contents against the text before the enhancer; the boxes are the selected
-    proposals, and gradients reach the head that made them.
-    """
-    selection = model.query_selection
-    content_BQD = selection.content(grounding.proposals.index_BQ)
-    logit_BQT = selection.contrastive_head(content_BQD, text.token_BTD, text.valid_BT)
-    return Prediction(logit_BQT, selection.selected_boxes(grounding.proposals))
-
-
 def model_output(
-    model: "GroundingDinoModel", text: TextFeatures, grounding: "Grounding", flags: OutputFlags
+    config: DetectorConfig, grounding: Grounding, proposal: Prediction, flags: OutputFlags
 ) -> GroundingDinoModelOutput:
     """Arrange the stages' results as documented; boxes are in the type of the model."""
-    enhanced, decoded, width = grounding.enhanced, grounding.decoded, model.config.max_text_len
+    enhanced, decoded, width = grounding.enhanced, grounding.decoded, config.max_text_len
     dtype = enhanced.image_BSD.dtype
-    proposal = proposal_prediction(model, text, grounding)
     return GroundingDinoModelOutput(
         last_hidden_state=decoded.states[-1],
         init_reference_points=grounding.queries.box_BQ4.to(dtype),
@@ -139,12 +123,20 @@ def read_encoder_outputs(
         given: the output object, or a tuple of image tokens, text tokens and, where `flags` ask for them, their states
             and the attentions.
         flags: what the caller asks for.
+
+    Raises:
+        ConfigError: the image or the text tokens are missing.
     """
     if given is None:
         return None
     if isinstance(given, GroundingDinoEncoderOutput):
         output = given
     else:
+        if len(given) < 2 + 2 * flags.states + flags.attentions:
+            raise ConfigError(
+                f"encoder_outputs has {len(given)} elements. It needs image and text tokens, then their hidden states "
+                "and the attentions where these are asked for."
+            )
         output = GroundingDinoEncoderOutput(
             last_hidden_state_vision=given[0],
             last_hidden_state_text=given[1],
@@ -153,8 +145,8 @@ def read_encoder_outputs(
             attentions=given[-1] if flags.attentions else None,
         )
     image_BSD, text_BTD = output.last_hidden_state_vision, output.last_hidden_state_text
-    assert image_BSD is not None
-    assert text_BTD is not None
+    if image_BSD is None or text_BTD is None:
+        raise ConfigError("encoder_outputs must hold last_hidden_state_vision and last_hidden_state_text.")
     batch = image_BSD.shape[0]
     attentions = tuple(
         EnhancerAttentions(to_text.unflatten(0, (batch, -1)), to_image.unflatten(0, (batch, -1)), text, image)

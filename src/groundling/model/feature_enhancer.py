@@ -3,49 +3,13 @@
 Shapes: B image, S image token, T text token, D width, H head, C width of a head, L level.
 """
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor, nn
 
 from groundling.model.layers import DeformableAttention, DropPath, FeedForward, MultiHeadAttention
 from groundling.model.position_encoding import token_position_encoding
 from groundling.ops.reference_points import encoder_reference_points
-from groundling.structures.features import ImageFeatures, TextFeatures
-
-
-class EnhancerAttentions(NamedTuple):
-    """Attention weights of one layer, before dropout.
-
-    Attributes:
-        image_to_text_BHST: weights of the text tokens for each image token.
-        text_to_image_BHTS: weights of the image tokens for each text token.
-        text_BHTT: weights within phrases.
-        image_BSHLP: weights of the sampled points.
-    """
-
-    image_to_text_BHST: Tensor
-    text_to_image_BHTS: Tensor
-    text_BHTT: Tensor
-    image_BSHLP: Tensor
-
-
-class EnhancedFeatures(NamedTuple):
-    """Both modalities after the enhancer, and what happened on the way where it was asked for.
-
-    Attributes:
-        image_BSD: image tokens.
-        text_BTD: text tokens.
-        image_states: image tokens before each layer and after the last; empty if not asked for.
-        text_states: text tokens likewise.
-        attentions: attention weights of each layer; empty if not asked for.
-    """
-
-    image_BSD: Tensor
-    text_BTD: Tensor
-    image_states: tuple[Tensor, ...] = ()
-    text_states: tuple[Tensor, ...] = ()
-    attentions: tuple[EnhancerAttentions, ...] = ()
+from groundling.structures.features import EnhancedFeatures, EnhancerAttentions, ImageFeatures, TextFeatures
 
 
 class FeatureEnhancer(nn.Module):
@@ -68,7 +32,7 @@ class FeatureEnhancer(nn.Module):
         """
         image_BSD, text_BTD = image.token_BSD, text.token_BTD
         text_position_BTD = token_position_encoding(text.position_BT, text_BTD.shape[-1]).to(text_BTD.dtype)
-        reference_BSL2 = encoder_reference_points(image.level_shapes, image.valid_ratio_BL2)
+        reference_BSL2 = encoder_reference_points(image.level_shapes, image.level_size_L2, image.valid_ratio_BL2)
         image_states, text_states, weights = [image_BSD], [text_BTD], []
         for layer in self.layers:
             image_BSD, text_BTD, layer_weights = layer(
@@ -245,9 +209,7 @@ class ImageSelfAttention(nn.Module):
     def forward(self, image: ImageFeatures, reference_BSL2: Tensor) -> tuple[Tensor, Tensor]:
         """Return image tokens [B, S, D] and the weights of the sampled points [B, S, H, L, P]."""
         image_BSD = image.token_BSD
-        attended_BSD, weights = self.attention(
-            image_BSD + image.position_BSD, image_BSD, image.valid_BS, image.level_shapes, reference_BSL2
-        )
+        attended_BSD, weights = self.attention(image_BSD + image.position_BSD, image, reference_BSL2)
         image_BSD = self.attention_norm(image_BSD + self.dropout(attended_BSD))
         image_BSD = self.feed_forward_norm(image_BSD + self.feed_forward(image_BSD))
         return image_BSD, weights

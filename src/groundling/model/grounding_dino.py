@@ -3,24 +3,21 @@
 Shapes: B image, C channel, H height, W width, T text token, S image token, Q query, D width, K max_text_len.
 """
 
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from groundling.configuration import DetectorConfig, GroundingDinoConfig, MMGroundingDinoConfig
-from groundling.errors import PromptError
+from groundling.errors import ImageError, PromptError
 from groundling.model import build
-from groundling.model.cross_modality_decoder import DecodedQueries
 from groundling.model.documented import (
     detection_output,
     detection_tuple,
     model_output,
     output_flags,
-    proposal_prediction,
     read_encoder_outputs,
 )
-from groundling.model.feature_enhancer import EnhancedFeatures
 from groundling.model.heads import head_of_layer
 from groundling.model.image_projection import image_tokens
 from groundling.model.initialization import initialize
@@ -28,28 +25,12 @@ from groundling.model.pretrained import PretrainedModel
 from groundling.model.text_mask import sub_sentence_mask
 from groundling.objective.criterion import Criterion
 from groundling.ops.reference_points import inverse_sigmoid
-from groundling.structures.features import ImageFeatures, Prediction, Proposals, Queries, TextFeatures
+from groundling.structures.features import EnhancedFeatures, Grounding, ImageFeatures, Prediction, TextFeatures
 from groundling.structures.outputs import (
     GroundingDinoEncoderOutput,
     GroundingDinoModelOutput,
     GroundingDinoObjectDetectionOutput,
 )
-
-
-class Grounding(NamedTuple):
-    """What happens between the features and the heads.
-
-    Attributes:
-        enhanced: image and text after the feature enhancer.
-        proposals: what every image token proposed.
-        queries: the chosen queries.
-        decoded: the queries after each decoder layer.
-    """
-
-    enhanced: EnhancedFeatures
-    proposals: Proposals
-    queries: Queries
-    decoded: DecodedQueries
 
 
 class GroundingDinoModel(PretrainedModel):
@@ -80,7 +61,15 @@ class GroundingDinoModel(PretrainedModel):
         Args:
             pixel_values: normalised pixels [B, 3, H, W]; converted to the type of the model.
             pixel_mask: 1 or True where a pixel is picture, 0 on padding [B, H, W]; None means no padding.
+
+        Raises:
+            ImageError: the mask does not belong to the pixels.
         """
+        if pixel_mask is not None and pixel_mask.shape != (pixel_values.shape[0], *pixel_values.shape[-2:]):
+            raise ImageError(
+                f"pixel_mask has the shape {tuple(pixel_mask.shape)}, but pixel_values {tuple(pixel_values.shape)}. "
+                "They must agree in batch, height and width."
+            )
         pixel_BCHW = pixel_values.to(self.level_embedding.dtype)
         valid_BHW = torch.ones_like(pixel_BCHW[:, 0], dtype=torch.bool) if pixel_mask is None else pixel_mask > 0
         levels = self.image_projection(self.image_backbone(pixel_BCHW))
@@ -110,7 +99,7 @@ class GroundingDinoModel(PretrainedModel):
         text_BTE = self.text_backbone(input_ids, token_type_BT, position_BT, same_phrase_BTT)
         return TextFeatures(self.text_projection(text_BTE), valid_BT, same_phrase_BTT, position_BT)
 
-    def ground(
+    def enhance_select_decode(
         self,
         image: ImageFeatures,
         text: TextFeatures,
@@ -129,7 +118,15 @@ class GroundingDinoModel(PretrainedModel):
             enhanced: result of an earlier enhancer run, to skip it.
             states: keep the tokens around each enhancer layer.
             attentions: keep all attention weights.
+
+        Raises:
+            PromptError: there is not one prompt for each picture.
         """
+        if image.token_BSD.shape[0] != text.token_BTD.shape[0]:
+            raise PromptError(
+                f"There are {image.token_BSD.shape[0]} pictures and {text.token_BTD.shape[0]} prompts. "
+                "Give one prompt for each picture; the same prompt may be repeated."
+            )
         if enhanced is None:
             enhanced = self.feature_enhancer(image, text, states=states, attentions=attentions)
         image = image._replace(token_BSD=enhanced.image_BSD)
@@ -170,8 +167,11 @@ class GroundingDinoModel(PretrainedModel):
         image = self.encode_image(pixel_values, pixel_mask)
         text = self.encode_text(input_ids, attention_mask, token_type_ids)
         enhanced = read_encoder_outputs(encoder_outputs, flags)
-        grounding = self.ground(image, text, enhanced=enhanced, states=flags.states, attentions=flags.attentions)
-        output = model_output(self, text, grounding, flags)
+        grounding = self.enhance_select_decode(
+            image, text, enhanced=enhanced, states=flags.states, attentions=flags.attentions
+        )
+        proposal = self.query_selection.predict(grounding.queries, grounding.proposals, text)
+        output = model_output(self.config, grounding, proposal, flags)
         return output if flags.return_dict else output.to_tuple()
 
     def freeze_backbone(self) -> None:
@@ -218,10 +218,10 @@ class GroundingDinoForObjectDetection(PretrainedModel):
             image: from `encode_image`.
             text: from `encode_text`, with the same batch size.
         """
-        grounding = self.model.ground(image, text, box_heads=self.box_heads)
-        return self.predict(text, grounding, len(grounding.decoded.states) - 1)
+        grounding = self.model.enhance_select_decode(image, text, box_heads=self.box_heads)
+        return self._predict(text, grounding, len(grounding.decoded.states) - 1)
 
-    def predict(self, text: TextFeatures, grounding: Grounding, layer: int) -> Prediction:
+    def _predict(self, text: TextFeatures, grounding: Grounding, layer: int) -> Prediction:
         """Return the prediction of one decoder layer."""
         state_BQD = grounding.decoded.states[layer]
         start_BQ4 = grounding.queries.box_BQ4 if layer == 0 else grounding.decoded.boxes[layer - 1]
@@ -255,7 +255,8 @@ class GroundingDinoForObjectDetection(PretrainedModel):
             output_hidden_states: return the states around all layers; None takes the configuration's value.
             return_dict: return an output object, else a tuple of its fields; None takes the configuration's value.
             labels: for each image `class_labels` [n], the index of each object's phrase in that image's prompt, and
-                `boxes` [n, 4], (cx, cy, w, h) in 0..1 of the un-padded picture.
+                `boxes` [n, 4], (cx, cy, w, h) in 0..1 of the un-padded picture. Heads that are not shared between
+                decoder layers are all trained only with `config.auxiliary_loss`.
 
         Raises:
             PromptError: the prompts are longer than `config.max_text_len` tokens.
@@ -264,7 +265,7 @@ class GroundingDinoForObjectDetection(PretrainedModel):
         flags = output_flags(self.config, output_attentions, output_hidden_states, return_dict)
         image = self.encode_image(pixel_values, pixel_mask)
         text = self.encode_text(input_ids, attention_mask, token_type_ids)
-        grounding = self.model.ground(
+        grounding = self.model.enhance_select_decode(
             image,
             text,
             box_heads=self.box_heads,
@@ -274,13 +275,14 @@ class GroundingDinoForObjectDetection(PretrainedModel):
         )
         last = len(grounding.decoded.states) - 1
         first = 0 if labels is not None and self.config.auxiliary_loss else last
-        predictions = [self.predict(text, grounding, layer) for layer in range(first, last + 1)]
-        base = model_output(self.model, text, grounding, flags)
+        predictions = [self._predict(text, grounding, layer) for layer in range(first, last + 1)]
+        proposal = self.model.query_selection.predict(grounding.queries, grounding.proposals, text)
+        base = model_output(self.config, grounding, proposal, flags)
         output = detection_output(self.config, base, predictions, input_ids)
         if labels is not None:
             compared = {"": predictions[-1]}
             compared |= {f"_{layer}": prediction for layer, prediction in enumerate(predictions[:-1])}
-            compared["_enc"] = proposal_prediction(self.model, text, grounding)
+            compared["_enc"] = proposal
             output.loss, output.loss_dict = Criterion(self.config)(compared, input_ids, text.valid_BT, labels)
         return output if flags.return_dict else detection_tuple(output)
 

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from groundling.ops.attention import attention, attention_weights
 from groundling.ops.deformable_attention import deformable_attention
+from groundling.structures.features import ImageFeatures
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": F.relu,
@@ -104,37 +105,27 @@ class DeformableAttention(nn.Module):
         self.value = nn.Linear(width, width)
         self.output = nn.Linear(width, width)
 
-    def forward(
-        self,
-        query_BQD: Tensor,
-        value_BSD: Tensor,
-        valid_BS: Tensor,
-        level_shapes: list[tuple[int, int]],
-        reference_BQLR: Tensor,
-    ) -> tuple[Tensor, Tensor]:
+    def forward(self, query_BQD: Tensor, image: ImageFeatures, reference_BQLR: Tensor) -> tuple[Tensor, Tensor]:
         """Return the sampled values [B, Q, D] and the weights of all points [B, Q, H, L, P].
 
         Args:
             query_BQD: queries with their positions added.
-            value_BSD: image tokens.
-            valid_BS: False where a token is padding; padding is sampled as zero.
-            level_shapes: (height, width) of each level.
+            image: image tokens of all levels; padding is sampled as zero.
             reference_BQLR: where to look on each level: points (x, y) or boxes (cx, cy, w, h), in 0..1.
         """
         num_heads, num_levels, num_points = self.shape
-        value_BSD = self.value(value_BSD).masked_fill(~valid_BS[..., None], 0.0)
+        value_BSD = self.value(image.token_BSD).masked_fill(~image.valid_BS[..., None], 0.0)
         offset_BQHLP2 = self.sampling_offsets(query_BQD).unflatten(2, (*self.shape, 2))
         weight_BQHN = self.attention_weights(query_BQD).unflatten(2, (num_heads, -1)).softmax(dim=-1)
         weight_BQHLP = weight_BQHN.unflatten(3, (num_levels, num_points))
         reference_BQ1L1R = reference_BQLR[:, :, None, :, None].float()
         if reference_BQLR.shape[-1] == 2:
-            size_L2 = torch.tensor(level_shapes, dtype=torch.float32, device=query_BQD.device).flip(1)
-            location_BQHLP2 = reference_BQ1L1R + offset_BQHLP2 / size_L2[:, None]
+            location_BQHLP2 = reference_BQ1L1R + offset_BQHLP2 / image.level_size_L2[:, None]
         else:
             center, size = reference_BQ1L1R[..., :2], reference_BQ1L1R[..., 2:]
             location_BQHLP2 = center + offset_BQHLP2 / num_points * size * 0.5
         value_BSHC = value_BSD.view(*value_BSD.shape[:2], num_heads, -1)
-        mixed_BQD = deformable_attention(value_BSHC, level_shapes, location_BQHLP2, weight_BQHLP)
+        mixed_BQD = deformable_attention(value_BSHC, image.level_shapes, location_BQHLP2, weight_BQHLP)
         return self.output(mixed_BQD), weight_BQHLP
 
 

@@ -8,6 +8,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from groundling.errors import ImageError
+
 TOKEN_TEMPERATURE = 10_000.0
 BOX_TEMPERATURE = 10_000.0
 LEARNED_CELLS = 50
@@ -37,7 +39,9 @@ def token_position_encoding(position_BT: Tensor, width: int) -> Tensor:
 
 def box_position_encoding(box_BQ4: Tensor, width: int) -> Tensor:
     """Encode boxes (cx, cy, w, h), [B, Q, 2 * width]; the parts come in the order cy, cx, w, h."""
-    return sine_encoding(box_BQ4[..., [1, 0, 2, 3]], width // 2, BOX_TEMPERATURE).flatten(-2)
+    cx_BQ, cy_BQ, width_BQ, height_BQ = box_BQ4.unbind(dim=-1)
+    parts_BQ4 = torch.stack([cy_BQ, cx_BQ, width_BQ, height_BQ], dim=-1)
+    return sine_encoding(parts_BQ4, width // 2, BOX_TEMPERATURE).flatten(-2)
 
 
 class SinePositionEncoding(nn.Module):
@@ -54,8 +58,8 @@ class SinePositionEncoding(nn.Module):
         Args:
             valid_BHW: True where a cell is picture.
         """
-        y_BHW = valid_BHW.cumsum(1, dtype=torch.float32)
-        x_BHW = valid_BHW.cumsum(2, dtype=torch.float32)
+        y_BHW = valid_BHW.cumsum(1).float()
+        x_BHW = valid_BHW.cumsum(2).float()
         y_BHW = y_BHW / (y_BHW[:, -1:, :] + 1e-6)
         x_BHW = x_BHW / (x_BHW[:, :, -1:] + 1e-6)
         parts = [sine_encoding(part, self.width // 2, self.temperature) for part in (y_BHW, x_BHW)]
@@ -75,8 +79,16 @@ class LearnedPositionEncoding(nn.Module):
 
         Args:
             valid_BHW: only its shape is used.
+
+        Raises:
+            ImageError: the map has more rows or columns than there are learned vectors.
         """
         batch, height, width = valid_BHW.shape
+        if max(height, width) > LEARNED_CELLS:
+            raise ImageError(
+                f"The picture gives a feature map of {height} x {width} cells, but learned position encodings have "
+                f"{LEARNED_CELLS} rows and columns. Use smaller pictures or position_embedding_type='sine'."
+            )
         x_WC = self.column_embedding.weight[:width]
         y_HC = self.row_embedding.weight[:height]
         x_HWC = x_WC[None].expand(height, -1, -1)

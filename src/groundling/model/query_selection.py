@@ -3,11 +3,11 @@
 Shapes: B image, S image token, T text token, Q query, D width.
 """
 
-from torch import Tensor, nn
+from torch import nn
 
 from groundling.model.heads import ContrastiveHead, box_head
 from groundling.ops.reference_points import proposal_boxes, proposal_logits
-from groundling.structures.features import ImageFeatures, Proposals, Queries, TextFeatures
+from groundling.structures.features import ImageFeatures, Prediction, Proposals, Queries, TextFeatures
 
 
 class LanguageGuidedQuerySelection(nn.Module):
@@ -45,16 +45,17 @@ class LanguageGuidedQuerySelection(nn.Module):
         box_logit_BS4 = self.box_head(memory_BSD).float() + proposal_BS4
 
         index_BQ = logit_BST.amax(dim=-1).topk(min(self.num_queries, logit_BST.shape[1]), dim=1).indices
-        proposals = Proposals(logit_BST, box_logit_BS4, index_BQ)
-        return Queries(self.content(index_BQ), self.selected_boxes(proposals).detach()), proposals
-
-    def content(self, index_BQ: Tensor) -> Tensor:
-        """Return the learned content of each rank, [B, Q, D]."""
+        index_BQ4 = index_BQ[..., None].expand(-1, -1, 4)
+        proposals = Proposals(logit_BST, box_logit_BS4, box_logit_BS4.gather(1, index_BQ4).sigmoid())
         batch, queries = index_BQ.shape
-        return self.query_embedding.weight[:queries].expand(batch, -1, -1)
+        content_BQD = self.query_embedding.weight[:queries].expand(batch, -1, -1)
+        return Queries(content_BQD, proposals.box_BQ4.detach()), proposals
 
-    @staticmethod
-    def selected_boxes(proposals: Proposals) -> Tensor:
-        """Return the boxes of the chosen tokens [B, Q, 4] in 0..1; gradients reach the box head."""
-        index_BQ4 = proposals.index_BQ[..., None].expand(-1, -1, 4)
-        return proposals.box_logit_BS4.gather(1, index_BQ4).sigmoid()
+    def predict(self, queries: Queries, proposals: Proposals, text: TextFeatures) -> Prediction:
+        """Return the selection as a prediction, for the encoder's loss.
+
+        As documented, it scores the learned contents against the text before the enhancer. Gradients of its boxes reach
+        the head that proposed them.
+        """
+        logit_BQT = self.contrastive_head(queries.content_BQD, text.token_BTD, text.valid_BT)
+        return Prediction(logit_BQT, proposals.box_BQ4)

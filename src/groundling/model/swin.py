@@ -65,9 +65,12 @@ class SwinTransformer(nn.Module):
         block: SwinBlockOptions,
     ) -> None:
         super().__init__()
+        self.window_size = block.window_size
         self.out_stages = tuple(out_stages)
         self.out_widths = [widths[stage - 1] for stage in out_stages]
-        self.patch_embedding = PatchEmbedding(patch_size=patch_size, num_channels=num_channels, width=widths[0])
+        self.patch_embedding = PatchEmbedding(
+            patch_size=patch_size, num_channels=num_channels, width=widths[0], dropout=block.dropout
+        )
         last_block = max(sum(depths) - 1, 1)
         rates = [drop_path * index / last_block for index in range(sum(depths))]
         self.stages = nn.ModuleList()
@@ -84,10 +87,11 @@ class SwinTransformer(nn.Module):
     def forward(self, pixel_BCHW: Tensor) -> list[Tensor]:
         """Return one map [B, C, H, W] for each of `out_stages`, finest first."""
         x_BHWC = self.patch_embedding(pixel_BCHW)
+        index_NN = relative_position_index(self.window_size, pixel_BCHW.device)
         maps = []
         for number, stage in enumerate(self.stages, start=1):
             assert isinstance(stage, SwinStage)
-            x_BHWC = stage(x_BHWC)
+            x_BHWC = stage(x_BHWC, index_NN)
             if number in self.out_stages:
                 map_BHWC = self.output_norms[f"stage{number}"](x_BHWC)
                 maps.append(map_BHWC.permute(0, 3, 1, 2).contiguous())
@@ -99,17 +103,18 @@ class SwinTransformer(nn.Module):
 class PatchEmbedding(nn.Module):
     """Cut the picture into patches and project each to a token."""
 
-    def __init__(self, *, patch_size: tuple[int, int], num_channels: int, width: int) -> None:
+    def __init__(self, *, patch_size: tuple[int, int], num_channels: int, width: int, dropout: float) -> None:
         super().__init__()
         self.projection = nn.Conv2d(num_channels, width, kernel_size=patch_size, stride=patch_size)
         self.norm = nn.LayerNorm(width)
+        self.dropout = nn.Dropout(dropout)
 
     def forward(self, pixel_BCHW: Tensor) -> Tensor:
         """Return the tokens [B, H, W, C]; a picture that does not divide is padded with zeros right and below."""
         patch_height, patch_width = self.projection.kernel_size
         height, width = pixel_BCHW.shape[-2:]
         padded = F.pad(pixel_BCHW, (0, -width % patch_width, 0, -height % patch_height))
-        x_BHWC: Tensor = self.norm(self.projection(padded).permute(0, 2, 3, 1))
+        x_BHWC: Tensor = self.dropout(self.norm(self.projection(padded).permute(0, 2, 3, 1)))
         return x_BHWC
 
 
@@ -120,16 +125,23 @@ class SwinStage(nn.Module):
         self, *, width: int, num_heads: int, drop_paths: list[float], downsample: bool, block: SwinBlockOptions
     ) -> None:
         super().__init__()
+        self.window = block.window_size
         self.blocks = nn.ModuleList(
             SwinBlock(width=width, num_heads=num_heads, shifted=i % 2 == 1, drop_path=rate, options=block)
             for i, rate in enumerate(drop_paths)
         )
         self.downsample = PatchMerging(width) if downsample else None
 
-    def forward(self, x_BHWC: Tensor) -> Tensor:
-        """Return the stage's map before its down-sampling [B, H, W, C]."""
+    def forward(self, x_BHWC: Tensor, index_NN: Tensor) -> Tensor:
+        """Return the stage's map before its down-sampling [B, H, W, C].
+
+        Args:
+            x_BHWC: the map.
+            index_NN: see `relative_position_index`.
+        """
+        mask_W1NN = shift_mask(x_BHWC, self.window)
         for block in self.blocks:
-            x_BHWC = block(x_BHWC)
+            x_BHWC = block(x_BHWC, index_NN, mask_W1NN)
         return x_BHWC
 
 
@@ -160,22 +172,27 @@ class SwinBlock(nn.Module):
         )
         self.drop_path = DropPath(drop_path)
 
-    def forward(self, x_BHWC: Tensor) -> Tensor:
-        """Return the block's output [B, H, W, C]."""
-        x_BHWC = x_BHWC + self.drop_path(self.dropout(self.attend(self.attention_norm(x_BHWC))))
+    def forward(self, x_BHWC: Tensor, index_NN: Tensor, mask_W1NN: Tensor) -> Tensor:
+        """Return the block's output [B, H, W, C].
+
+        Args:
+            x_BHWC: the map.
+            index_NN: see `relative_position_index`.
+            mask_W1NN: see `shift_mask`; only blocks with shifted windows use it.
+        """
+        attended_BHWC = self.attend(self.attention_norm(x_BHWC), index_NN, mask_W1NN)
+        x_BHWC = x_BHWC + self.drop_path(self.dropout(attended_BHWC))
         output_BHWC: Tensor = x_BHWC + self.drop_path(self.feed_forward(self.feed_forward_norm(x_BHWC)))
         return output_BHWC
 
-    def attend(self, x_BHWC: Tensor) -> Tensor:
+    def attend(self, x_BHWC: Tensor, index_NN: Tensor, mask_W1NN: Tensor) -> Tensor:
         """Attend within (shifted) windows; padding cells take part, as in the paper's code."""
         height, width = x_BHWC.shape[1:3]
         x_BHWC = F.pad(x_BHWC, (0, 0, 0, -width % self.window, 0, -height % self.window))
         padded_height, padded_width = x_BHWC.shape[1:3]
-        mask_G1NN = None
         if self.shift:
             x_BHWC = x_BHWC.roll((-self.shift, -self.shift), dims=(1, 2))
-            mask_G1NN = shift_mask(padded_height, padded_width, self.window, self.shift, x_BHWC)
-        window_GNC = self.attention(to_windows(x_BHWC, self.window), mask_G1NN)
+        window_GNC = self.attention(to_windows(x_BHWC, self.window), index_NN, mask_W1NN if self.shift else None)
         x_BHWC = from_windows(window_GNC, padded_height, padded_width, self.window)
         if self.shift:
             x_BHWC = x_BHWC.roll((self.shift, self.shift), dims=(1, 2))
@@ -188,17 +205,18 @@ class WindowAttention(MultiHeadAttention):
     def __init__(self, *, width: int, num_heads: int, window: int, dropout: float, bias: bool) -> None:
         super().__init__(width=width, num_heads=num_heads, dropout=dropout, bias=bias)
         self.relative_position_bias = nn.Parameter(torch.zeros((2 * window - 1) ** 2, num_heads))
-        self.register_buffer("relative_position_index", relative_position_index(window), persistent=False)
-        self.relative_position_index: Tensor
 
-    def forward(self, window_GNC: Tensor, mask_W1NN: Tensor | None) -> Tensor:  # type: ignore[override]
+    def forward(  # type: ignore[override]
+        self, window_GNC: Tensor, index_NN: Tensor, mask_W1NN: Tensor | None
+    ) -> Tensor:
         """Return the attended windows [G, N, C].
 
         Args:
             window_GNC: the windows of all images, image after image.
+            index_NN: see `relative_position_index`.
             mask_W1NN: added to the scores of the W windows of each image.
         """
-        bias_NNA = self.relative_position_bias[self.relative_position_index]
+        bias_NNA = self.relative_position_bias[index_NN]
         bias_1ANN = bias_NNA.permute(2, 0, 1)[None]
         if mask_W1NN is not None:
             images = window_GNC.shape[0] // mask_W1NN.shape[0]
@@ -223,34 +241,32 @@ class PatchMerging(nn.Module):
         return x_BHWC
 
 
-def relative_position_index(window: int) -> Tensor:
-    """Return the row of the bias table for each (query, key) pair of a window's cells, [N, N]."""
-    cell = torch.arange(window, device="cpu")  # also where a model is built without memory, on the meta device
+def relative_position_index(window: int, device: torch.device) -> Tensor:
+    """Return the row of the bias tables for each (query, key) pair of a window's cells, [N, N]."""
+    cell = torch.arange(window, device=device)
     row_N, column_N = (grid.flatten() for grid in torch.meshgrid(cell, cell, indexing="ij"))
     row_NN = row_N[:, None] - row_N + window - 1
     column_NN = column_N[:, None] - column_N + window - 1
     return row_NN * (2 * window - 1) + column_NN
 
 
-def shift_mask(height: int, width: int, window: int, shift: int, like: Tensor) -> Tensor:
-    """Return what is added to the scores after a cyclic shift: -100 between different regions, [W, 1, N, N].
+def shift_mask(x_BHWC: Tensor, window: int) -> Tensor:
+    """Return what is added to the scores of a map's shifted windows, [W, 1, N, N].
 
-    Args:
-        height: rows of the padded map; a multiple of `window`.
-        width: columns of the padded map; a multiple of `window`.
-        window: side of a window.
-        shift: by how much the map was rolled.
-        like: gives type and device.
+    Windows are shifted by half their side. The map is padded to whole windows and rolled, so that cells from opposite
+    borders meet: pairs of different regions get -100.
     """
+    shift = window // 2
 
     def region(size: int) -> Tensor:
-        index = torch.arange(size, device=like.device)
-        return (index >= size - window).long() + (index >= size - shift).long()
+        padded = size + -size % window
+        index = torch.arange(padded, device=x_BHWC.device)
+        return (index >= padded - window).long() + (index >= padded - shift).long()
 
-    region_HW = 3 * region(height)[:, None] + region(width)
+    region_HW = 3 * region(x_BHWC.shape[1])[:, None] + region(x_BHWC.shape[2])
     region_WN = to_windows(region_HW[None, :, :, None], window).squeeze(-1)
     differs_WNN = region_WN[:, :, None] != region_WN[:, None, :]
-    return torch.where(differs_WNN, SHIFT_MASK, 0.0).to(like.dtype)[:, None]
+    return torch.where(differs_WNN, SHIFT_MASK, 0.0).to(x_BHWC.dtype)[:, None]
 
 
 def to_windows(x_BHWC: Tensor, window: int) -> Tensor:

@@ -24,12 +24,11 @@ def sub_sentence_mask(token_BT: Tensor) -> tuple[Tensor, Tensor]:
     """
     length = token_BT.shape[1]
     index_T = torch.arange(length, device=token_BT.device)
-    delimiters = torch.tensor(DELIMITER_IDS, device=token_BT.device)
-    is_delimiter_BT = (token_BT[..., None] == delimiters).any(-1)
+    is_delimiter_BT = torch.stack([token_BT == delimiter for delimiter in DELIMITER_IDS]).any(dim=0)
 
-    closing_BT = torch.where(is_delimiter_BT, index_T, length).flip(1).cummin(1).values.flip(1)
-    delimiter_so_far_BT = torch.where(is_delimiter_BT, index_T, -1).cummax(1).values
-    previous_BT = torch.cat([torch.full_like(token_BT[:, :1], -1), delimiter_so_far_BT[:, :-1]], dim=1)
+    is_delimiter_B1T, before_TT = is_delimiter_BT[:, None], index_T < index_T[:, None]
+    closing_BT = torch.where(is_delimiter_B1T & ~before_TT, index_T, length).amin(dim=-1)
+    previous_BT = torch.where(is_delimiter_B1T & before_TT, index_T, -1).amax(dim=-1)
 
     in_phrase_BT = (closing_BT != 0) & (closing_BT < length - 1)
     same_closing_BTT = closing_BT[:, :, None] == closing_BT[:, None, :]

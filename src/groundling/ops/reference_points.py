@@ -34,13 +34,20 @@ def valid_size(valid_BHW: Tensor) -> Tensor:
     return torch.stack([valid_BHW[:, 0, :].sum(1), valid_BHW[:, :, 0].sum(1)], dim=-1)
 
 
-def encoder_reference_points(level_shapes: list[tuple[int, int]], valid_ratio_BL2: Tensor) -> Tensor:
+def level_sizes(level_shapes: list[tuple[int, int]], device: torch.device) -> Tensor:
+    """Return (width, height) of each level, [L, 2] float32, filled on the device: a copy from the host would wait."""
+    sizes = [torch.full((), float(size), device=device) for height, width in level_shapes for size in (width, height)]
+    return torch.stack(sizes).view(-1, 2)
+
+
+def encoder_reference_points(
+    level_shapes: list[tuple[int, int]], level_size_L2: Tensor, valid_ratio_BL2: Tensor
+) -> Tensor:
     """Return where each image token lies on every level, [B, S, L, 2] as (x, y) in 0..1 of the padded map."""
     points = []
     for level, (height, width) in enumerate(level_shapes):
-        size_2 = torch.tensor([width, height], dtype=valid_ratio_BL2.dtype, device=valid_ratio_BL2.device)
         centers_S2 = grid_centers(height, width, valid_ratio_BL2.device)
-        points.append(centers_S2[None] / (valid_ratio_BL2[:, level, None] * size_2))
+        points.append(centers_S2[None] / (valid_ratio_BL2[:, level, None] * level_size_L2[level]))
     return torch.cat(points, dim=1)[:, :, None] * valid_ratio_BL2[:, None]
 
 

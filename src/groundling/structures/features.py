@@ -1,6 +1,6 @@
-"""What the two encoders hand on. Tuples of tensors, so that they pass through torch.compile and torch.export.
+"""What the stages hand on. Tuples of tensors, so that they pass through torch.compile and torch.export.
 
-Shapes: B image, S image token, T text token, L level, D width.
+Shapes: B image, S image token, T text token, Q query, L level, D width, H head, P point.
 """
 
 from typing import NamedTuple
@@ -16,6 +16,7 @@ class ImageFeatures(NamedTuple):
         position_BSD: their position encoding, with the level's embedding.
         valid_BS: True where a token lies on the picture, False on padding.
         valid_ratio_BL2: share of each level's width and height that is picture, as (x, y), float32.
+        level_size_L2: (width, height) of each level in cells, float32.
         level_shapes: (height, width) of each level in cells.
     """
 
@@ -23,6 +24,7 @@ class ImageFeatures(NamedTuple):
     position_BSD: Tensor
     valid_BS: Tensor
     valid_ratio_BL2: Tensor
+    level_size_L2: Tensor
     level_shapes: list[tuple[int, int]]
 
 
@@ -40,6 +42,40 @@ class TextFeatures(NamedTuple):
     valid_BT: Tensor
     same_phrase_BTT: Tensor
     position_BT: Tensor
+
+
+class EnhancerAttentions(NamedTuple):
+    """Attention weights of one layer, before dropout.
+
+    Attributes:
+        image_to_text_BHST: weights of the text tokens for each image token.
+        text_to_image_BHTS: weights of the image tokens for each text token.
+        text_BHTT: weights within phrases.
+        image_BSHLP: weights of the sampled points.
+    """
+
+    image_to_text_BHST: Tensor
+    text_to_image_BHTS: Tensor
+    text_BHTT: Tensor
+    image_BSHLP: Tensor
+
+
+class EnhancedFeatures(NamedTuple):
+    """Both modalities after the enhancer, and what happened on the way where it was asked for.
+
+    Attributes:
+        image_BSD: image tokens.
+        text_BTD: text tokens.
+        image_states: image tokens before each layer and after the last; empty if not asked for.
+        text_states: text tokens likewise.
+        attentions: attention weights of each layer; empty if not asked for.
+    """
+
+    image_BSD: Tensor
+    text_BTD: Tensor
+    image_states: tuple[Tensor, ...] = ()
+    text_states: tuple[Tensor, ...] = ()
+    attentions: tuple[EnhancerAttentions, ...] = ()
 
 
 class Queries(NamedTuple):
@@ -60,12 +96,58 @@ class Proposals(NamedTuple):
     Attributes:
         logit_BST: similarity with each text token, -inf at padding.
         box_logit_BS4: inverse sigmoid of the proposed box, float32; +inf where a token is padding or at the border.
-        index_BQ: which tokens were selected, best first.
+        box_BQ4: boxes of the selected tokens, best first, float32; gradients flow through them.
     """
 
     logit_BST: Tensor
     box_logit_BS4: Tensor
-    index_BQ: Tensor
+    box_BQ4: Tensor
+
+
+class DecoderAttentions(NamedTuple):
+    """Attention weights of one layer.
+
+    Attributes:
+        query_BHQQ: weights among the queries.
+        text_BHQT: weights of the text tokens.
+        image_BQHLP: weights of the sampled points.
+    """
+
+    query_BHQQ: Tensor
+    text_BHQT: Tensor
+    image_BQHLP: Tensor
+
+
+class DecodedQueries(NamedTuple):
+    """The queries after each decoder layer.
+
+    Attributes:
+        states: normalised queries [B, Q, D] after each layer.
+        boxes: boxes [B, Q, 4] after each layer, refined from the states before their norm.
+        input_state_BQD: normalised queries before the first layer.
+        attentions: attention weights of each layer; empty if not asked for.
+    """
+
+    states: tuple[Tensor, ...]
+    boxes: tuple[Tensor, ...]
+    input_state_BQD: Tensor
+    attentions: tuple[DecoderAttentions, ...] = ()
+
+
+class Grounding(NamedTuple):
+    """What happens between the features and the heads.
+
+    Attributes:
+        enhanced: image and text after the feature enhancer.
+        proposals: what every image token proposed.
+        queries: the chosen queries.
+        decoded: the queries after each decoder layer.
+    """
+
+    enhanced: EnhancedFeatures
+    proposals: Proposals
+    queries: Queries
+    decoded: DecodedQueries
 
 
 class Prediction(NamedTuple):
