@@ -1,10 +1,10 @@
 """The documented Auto classes: the family is chosen by the checkpoint's `model_type`."""
 
 import os
-from typing import Any, cast
+from typing import Any
 
 from groundling.configuration import DetectorConfig, read_config
-from groundling.files import HubOptions, locate
+from groundling.files import locate, split_hub_options
 from groundling.model import (
     GroundingDinoForObjectDetection,
     GroundingDinoModel,
@@ -36,8 +36,8 @@ class AutoConfig(_Auto):
     @classmethod
     def from_pretrained(cls, name: str | os.PathLike[str], **options: Any) -> DetectorConfig:
         """Read a checkpoint's configuration; options as in `GroundingDinoConfig.from_pretrained`."""
-        hub = {key: options.pop(key) for key in list(options) if key in HubOptions.__annotations__}
-        return read_config(locate(name, **cast(HubOptions, hub)), **options)
+        hub, overrides = split_hub_options(options)
+        return read_config(locate(name, **hub), **overrides)
 
 
 class AutoProcessor(_Auto):

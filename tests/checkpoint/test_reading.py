@@ -184,3 +184,26 @@ def test_safetensors_come_before_pickles(tmp_path: Path) -> None:
     shards(tmp_path)
     torch.save({"old": torch.zeros(1)}, tmp_path / "pytorch_model.bin")
     assert list(read_tensors(locate(tmp_path))) == ["new"]
+
+
+def _itself():
+    content = {}
+    content["model"] = content
+    return content
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        pytest.param(_itself, "where tensors by name are expected", id="wraps itself"),
+        pytest.param(lambda: {"a": torch.zeros(1).expand(10**6, 10**6)}, "but not that many numbers", id="claims much"),
+        pytest.param(lambda: {"a": torch.zeros(2).to_sparse()}, "Save the weights as plain", id="sparse"),
+        pytest.param(lambda: {"a": torch.zeros(2, dtype=torch.complex64)}, "Save the weights as plain", id="complex"),
+        pytest.param(lambda: {"a": torch.zeros(2).to(torch.float8_e4m3fn)}, "Save the weights as plain", id="float8"),
+        pytest.param(lambda: {"a.b": torch.zeros(2), "module.a.b": torch.ones(2)}, "twice", id="two names"),
+    ],
+)
+def test_hostile_pickles_are_refused_at_once(content, message, tmp_path):
+    torch.save(content(), tmp_path / "a.pth")
+    with pytest.raises(CheckpointError, match=message):
+        read_tensors(locate(tmp_path / "a.pth"))

@@ -10,8 +10,8 @@ from groundling.cli.arguments import repeat_option
     [
         pytest.param([], [], id="empty"),
         pytest.param(["a.jpg"], ["a.jpg"], id="no option"),
-        pytest.param(["--labels"], ["--labels"], id="no word"),
-        pytest.param(["--labels", "--json"], ["--labels", "--json"], id="no word before an option"),
+        pytest.param(["--labels"], [], id="no word"),
+        pytest.param(["--labels", "--json"], ["--json"], id="no word before an option"),
         pytest.param(["--labels", "cat"], ["--labels", "cat"], id="one word"),
         pytest.param(
             ["a.jpg", "--labels", "a cat", "dog", "--json", "b.jpg"],

@@ -81,13 +81,6 @@ def test_published_processor_files_are_made_where_there_are_none(checkpoint, tmp
     assert dict(processor.image_processor.size) == {"shortest_edge": 800, "longest_edge": 1333}
 
 
-def test_in_place(checkpoint, tmp_path, capsys):
-    shutil.copytree(checkpoint, tmp_path / "model")
-    assert run(["convert", str(tmp_path / "model"), str(tmp_path / "model"), "--dtype", "bfloat16"]) == 0
-    capsys.readouterr()
-    assert facts(tmp_path / "model", capsys)["dtype"] == "bfloat16"
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -99,6 +92,9 @@ def test_in_place(checkpoint, tmp_path, capsys):
         pytest.param(["convert", "MODEL", "text.pth/out"], "text.pth", id="unwritable"),
         pytest.param(["convert", "MODEL", "text.pth", "--layout", "hugging_face"], "text.pth is a file", id="file"),
         pytest.param(["convert", "MODEL", "empty", "--layout", "original"], "empty is a folder", id="folder"),
+        pytest.param(["convert", "MODEL", "MODEL"], "would be converted onto itself", id="onto itself"),
+        pytest.param(["convert", "MODEL", "out.txt"], "ends neither like a folder nor like a .pth file", id="ending"),
+        pytest.param(["convert", "MODEL", "."], "holds other files", id="folder of other files"),
         pytest.param(["convert", "MODEL", "out.pth", "--layout", "onnx"], "Invalid value for '--layout'", id="layout"),
         pytest.param(["convert", "MODEL", "out.pth", "--dtype", "int8"], "Invalid value for '--dtype'", id="dtype"),
     ],

@@ -110,6 +110,19 @@ def test_presets_are_valid_for_the_reference_too(preset: str, tmp_path: Path) ->
         pytest.param({"text_config": {"model_type": "zzz"}}, "model_type='zzz', but groundling has 'bert'", id="text"),
         pytest.param({"text_config": 3}, "text_config expects BertConfig, but got 3", id="part of another type"),
         pytest.param({"backbone": "resnet50"}, "names a backbone of another library", id="timm"),
+        pytest.param({"encoder_layers": 10**7}, "encoder_layers must be at most 1000", id="layers"),
+        pytest.param({"num_feature_levels": 10**7}, "num_feature_levels must be at most", id="many levels"),
+        pytest.param({"num_queries": 10**18}, "num_queries must be at most", id="many queries"),
+        pytest.param({"num_labels": 10**9}, "num_labels must be a number, at most", id="many labels"),
+        pytest.param({"num_labels": "a"}, "num_labels must be a number", id="labels"),
+        pytest.param({"id2label": {"a": 1}}, "id2label must map numbers to names", id="label keys"),
+        pytest.param({"id2label": [1]}, "id2label must map numbers to names", id="label list"),
+        pytest.param({"validate": 1}, "cannot keep the unknown key 'validate'", id="key of a method"),
+        pytest.param({"_fields": 1}, "cannot keep the unknown key '_fields'", id="private key"),
+        pytest.param({"backbone_config": {"out_indices": 3}}, "out_indices must be a list", id="stages"),
+        pytest.param({"backbone_config": {"window_size": 10**6}}, "window_size must be at most 256", id="window"),
+        pytest.param({"backbone_config": {"mlp_ratio": 1e308}}, "mlp_ratio must be at most", id="ratio"),
+        pytest.param({"text_config": {"hidden_size": 10**18}}, "hidden_size must be at most", id="width"),
         pytest.param({"dtype": "int8"}, "not a floating-point type", id="dtype"),
         pytest.param(
             {"backbone_config": {"model_type": "swin", "depths": [1, 1]}}, "one entry for each stage", id="depths"
@@ -203,6 +216,8 @@ def test_values(tmp_path: Path) -> None:
         pytest.param("", CheckpointError, "not valid JSON", id="empty"),
         pytest.param("[]", CheckpointError, "must hold a JSON object, but holds a list", id="list"),
         pytest.param("{", CheckpointError, "not valid JSON", id="cut"),
+        pytest.param("[" * 100_000, CheckpointError, "not valid JSON", id="deep"),
+        pytest.param('{"model_type": ["x"]}', ConfigError, "is unknown", id="list of types"),
         pytest.param("{}", ConfigError, "model_type=None is unknown", id="no model_type"),
         pytest.param(
             '{"model_type": "detr"}', ConfigError, "'detr' is unknown. groundling has 'grounding-dino'", id="other"

@@ -15,7 +15,7 @@ NOT_RUN = ("pip install", "make ")  # installing and the repository's own comman
 
 def blocks(document: Path, language: str) -> str:
     """All blocks of one language, one after the other, as a reader would run them."""
-    return "\n".join(text for kind, text in BLOCK.findall(document.read_text()) if kind == language)
+    return "\n".join(text for kind, text in BLOCK.findall(document.read_text(encoding="utf-8")) if kind == language)
 
 
 @pytest.mark.parametrize("document", [d for d in DOCUMENTS if blocks(d, "python")], ids=lambda d: d.name)
@@ -38,27 +38,27 @@ def test_shell_blocks_run(document: Path, run: Run) -> None:
 
 
 def test_only_known_languages_are_used() -> None:
-    kinds = {kind for document in DOCUMENTS for kind, _ in BLOCK.findall(document.read_text())}
+    kinds = {kind for document in DOCUMENTS for kind, _ in BLOCK.findall(document.read_text(encoding="utf-8"))}
     assert kinds <= {"python", "sh", "text", "bibtex"}
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda d: d.name)
 def test_links_lead_somewhere(document: Path) -> None:
-    for target in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", document.read_text()):
+    for target in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", document.read_text(encoding="utf-8")):
         if not target.startswith("http"):
             assert (document.parent / target).exists(), target
 
 
 def test_the_tests_that_parity_names_exist() -> None:
-    sources = {path.name: path.read_text() for path in (ROOT / "tests").rglob("test_*.py")}
-    named = re.findall(r"`(test_\w+(?:\.py)?)`", (ROOT / "docs/parity.md").read_text())
+    sources = {path.name: path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py")}
+    named = re.findall(r"`(test_\w+(?:\.py)?)`", (ROOT / "docs/parity.md").read_text(encoding="utf-8"))
     assert len(named) > 10
     for name in named:
         assert name in sources or any(f"def {name}(" in text for text in sources.values()), name
 
 
 def test_the_first_command_comes_early() -> None:
-    lines = (ROOT / "README.md").read_text().splitlines()
+    lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
     assert next(number for number, line in enumerate(lines, 1) if line.startswith("groundling ")) < 20
     assert len(lines) <= 180
 
@@ -69,4 +69,4 @@ def test_the_project_stands_alone() -> None:
     for folder in ("src", "docs", "examples", "benchmarks"):
         for path in (ROOT / folder).rglob("*"):
             if path.suffix in (".py", ".md", ".toml", ".txt") and path.name not in allowed:
-                assert not forbidden.search(path.read_text()), path
+                assert not forbidden.search(path.read_text(encoding="utf-8")), path

@@ -123,7 +123,7 @@ def test_auto_classes_choose_the_family(tmp_path: Path) -> None:
         pytest.param(
             {"num_querys": 3}, "unexpected keyword argument 'num_querys'. Did you mean 'num_queries'", id="typo"
         ),
-        pytest.param({"trust_remote_code": True}, "unexpected keyword argument 'trust_remote_code'", id="unknown"),
+        pytest.param({"load_in_8bit": True}, "unexpected keyword argument 'load_in_8bit'", id="unknown"),
     ],
 )
 def test_unknown_options_are_refused(options: dict[str, object], message: str, checkpoint: Path) -> None:
@@ -136,6 +136,9 @@ def test_options_of_loading(checkpoint: Path) -> None:
         warnings.simplefilter("error")
         half = AutoModelForZeroShotObjectDetection.from_pretrained(checkpoint, dtype="bfloat16")
         older = AutoModelForZeroShotObjectDetection.from_pretrained(checkpoint, torch_dtype=torch.float16)
+        for harmless in ({"attn_implementation": "sdpa"}, {"low_cpu_mem_usage": True}, {"use_safetensors": True}):
+            AutoModelForZeroShotObjectDetection.from_pretrained(checkpoint, **harmless)
+        AutoProcessor.from_pretrained(checkpoint, use_fast=True)
         loud = AutoModelForZeroShotObjectDetection.from_pretrained(checkpoint, output_attentions=True)
     assert (half.dtype, older.dtype) == (torch.bfloat16, torch.float16)
     assert loud.config.output_attentions

@@ -83,7 +83,7 @@ def test_importing_changes_nothing_global() -> None:
 def test_state_dict_names_are_fixed() -> None:
     """Files are translated by name: a renamed module must come with a change of the key maps."""
     names = groundling.GroundingDinoForObjectDetection(tiny()).state_dict()
-    recorded = (Path(__file__).parent / "state_dict_names.txt").read_text().split()
+    recorded = (Path(__file__).parent / "state_dict_names.txt").read_text(encoding="utf-8").split()
     assert sorted(names) == recorded
 
 

@@ -70,3 +70,28 @@ def test_training_compiles(model: GroundingDinoForObjectDetection) -> None:
     assert model.model.image_backbone.patch_embedding.projection.weight.grad is not None
     model.zero_grad()
     torch.compiler.reset()
+
+
+def test_no_stage_copies_from_the_host(model: GroundingDinoForObjectDetection) -> None:
+    """A constant made on the host is a copy that a GPU must wait for, in every call."""
+    program = torch.export.export(model, args=(), kwargs=random_inputs(1))
+    copies = [
+        node.name for node in program.graph.nodes if "lift_fresh" in str(node.target) or "_to_copy" in str(node.target)
+    ]
+    assert copies == []
+    assert program.constants == {}
+
+
+def test_exported_for_any_length_of_text() -> None:
+    torch.manual_seed(0)
+    model = spread_weights(GroundingDinoForObjectDetection(GroundingDinoConfig(**SMALL))).eval()
+    pixel_values = torch.randn(1, 3, 128, 96)
+    prompts = [torch.tensor([[101, *range(300, 300 + words), 1012, 102]]) for words in (3, 9)]
+    with torch.no_grad():
+        program = torch.export.export(
+            model,
+            args=(pixel_values, prompts[0]),
+            dynamic_shapes={"pixel_values": None, "input_ids": {1: torch.export.Dim.AUTO}},
+        )
+        for ids in prompts:
+            assert_equal_outputs(model(pixel_values, ids), program.module()(pixel_values, ids), tolerance=1e-5)

@@ -138,6 +138,12 @@ def test_cardinality() -> None:
     ("labels", "message"),
     [
         pytest.param([], "labels has 0 entries for 1 pictures", id="empty"),
+        pytest.param({"boxes": torch.zeros(0, 4)}, "labels is one dict. Give a list", id="one dict"),
+        pytest.param(
+            [{"class_labels": torch.tensor([0]), "boxes": torch.tensor([[300.0, 200.0, 50.0, 60.0]])}],
+            "reach 300.* divide pixels",
+            id="pixels",
+        ),
         pytest.param([{}], r"labels\[0\] lacks class_labels and boxes", id="no keys"),
         pytest.param(
             [{"class_labels": torch.tensor([0]), "boxes": torch.zeros(2, 4)}],
@@ -164,3 +170,14 @@ def test_labels_that_do_not_fit_are_refused(labels: list[dict[str, Tensor]], mes
     prediction = random_prediction(1, 3, 0)
     with pytest.raises(DatasetError, match=message):
         Criterion(tiny())({"": prediction}, PROMPTS[:1], PROMPTS[:1] > 0, labels)
+
+
+def test_queries_that_are_not_a_number_are_not_matched() -> None:
+    config = tiny()
+    matcher = HungarianMatcher(config.class_cost, config.bbox_cost, config.giou_cost)
+    target = Targets(torch.tensor([[0.5, 0.5, 0.2, 0.2]]), torch.tensor([[0.0, 1.0]]))
+    logits, boxes = torch.zeros(3, 2), torch.full((3, 4), 0.3)
+    logits[0] = math.nan
+    boxes[2] = math.nan
+    query, goal = matcher(logits, boxes, target)
+    assert (query.tolist(), goal.tolist()) == ([1], [0])

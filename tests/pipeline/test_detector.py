@@ -13,7 +13,7 @@ from torch import nn
 from groundling.checkpoint import convert
 from groundling.configuration import GroundingDinoConfig
 from groundling.configuration.presets import tiny
-from groundling.errors import CheckpointError, ConfigError, ImageError, PromptError
+from groundling.errors import CheckpointError, ConfigError, GroundlingError, ImageError, PromptError
 from groundling.model import GroundingDinoForObjectDetection
 from groundling.pipeline.detector import Detector
 from groundling.processing import GroundingDinoImageProcessor, GroundingDinoProcessor, GroundingDinoTokenizer
@@ -150,7 +150,7 @@ def test_pictures_are_read_as_results_are_asked_for(stub):
 
 
 def test_not_a_number_is_an_error(processor):
-    with pytest.raises(ConfigError, match=r"output is not a number \(NaN\).* use bfloat16 or float32"):
+    with pytest.raises(GroundlingError, match=r"output is not a number \(NaN\).* use bfloat16 or float32"):
         Detector(StubModel(float("nan")), processor)(picture(), LABELS)
 
 
@@ -176,7 +176,7 @@ def test_not_a_number_is_an_error(processor):
             id="batch size",
         ),
         pytest.param(
-            lambda d: d.detect_many("a.png", LABELS), TypeError, "iterable of pictures, got str", id="one path"
+            lambda d: d.detect_many("a.png", LABELS), TypeError, "iterable of pictures, got one str", id="one path"
         ),
         pytest.param(lambda d: d.detect_many([], []), PromptError, "There are no labels", id="no labels, no pictures"),
     ],
@@ -221,6 +221,38 @@ def test_each_picture_may_have_a_prompt_of_its_own(detector, batch_size):
         assert len(one) > 0
         assert one.labels == detector.prompt(prompt).labels
         assert_close(one, detector(image, prompt, threshold=0))
+
+
+def test_one_picture_takes_one_prompt(detector):
+    with pytest.raises(PromptError, match=r"There are 2 prompts for 1 pictures. Give one for each"):
+        detector(picture(), [["a cat"], ["a dog"]])
+
+
+@pytest.mark.parametrize(
+    "options", [{"threshold": 30}, {"threshold": float("nan")}, {"top_k": 0}, {"nms_iou": -1}, {"aggregate": "sum"}]
+)
+def test_options_are_checked_before_anything_is_computed(stub, options):
+    with pytest.raises(ConfigError):
+        stub.detect_many([picture()], LABELS, **options)
+    assert stub.model.images == []
+
+
+@pytest.mark.parametrize("images", [np.zeros((9, 9, 3), np.uint8), PIL.Image.new("RGB", (9, 9)), "a.png"])
+def test_one_picture_is_not_many(stub, images):
+    with pytest.raises(TypeError, match=r"got one .* Put it into a list"):
+        stub.detect_many(images, LABELS)
+
+
+@pytest.mark.parametrize("batch_size", [0, 1.5, "2", None])
+def test_bad_batch_sizes(stub, batch_size):
+    with pytest.raises(ConfigError, match="batch_size must be a number of at least 1"):
+        stub.detect_many([picture()], LABELS, batch_size=batch_size)
+
+
+@pytest.mark.parametrize("labels", [None, 3])
+def test_labels_of_another_kind(stub, labels):
+    with pytest.raises(PromptError, match="must be a list of names, got"):
+        stub(picture(), labels)
 
 
 @pytest.mark.parametrize("count", [0, 1, 3])
@@ -287,8 +319,10 @@ def test_the_model_is_switched_to_evaluation(checkpoint, processor):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        pytest.param({"dtype": "int8"}, "dtype='int8' is not known. Use 'float32', 'float16', 'bfloat16'", id="dtype"),
-        pytest.param({"dtype": torch.int8}, "dtype=torch.int8 is not known", id="torch dtype"),
+        pytest.param(
+            {"dtype": "int8"}, "dtype='int8' is not a floating-point type. Use float32, float16, bfloat16", id="dtype"
+        ),
+        pytest.param({"dtype": torch.int8}, "dtype=torch.int8 is not a floating-point type", id="torch dtype"),
         pytest.param({"device": "gpu"}, "The device 'gpu' cannot be used", id="device name"),
         pytest.param({"device": "cuda:99"}, "The device 'cuda:99' cannot be used", id="device number"),
     ],

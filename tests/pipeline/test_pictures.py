@@ -127,7 +127,7 @@ def test_a_url_is_read_when_allowed(tmp_path, monkeypatch):
         asked.append(request.full_url)
         return (tmp_path / "a.png").open("rb")
 
-    monkeypatch.setattr("groundling.files.pictures.urlopen", answer)
+    monkeypatch.setattr("groundling.pictures.reading.urlopen", answer)
     assert torch.equal(read_picture("http://example.com/a.png", allow_url=True), EXPECTED)
     assert asked == ["http://example.com/a.png"]
 
@@ -135,3 +135,21 @@ def test_a_url_is_read_when_allowed(tmp_path, monkeypatch):
 def test_a_folder_is_no_picture(tmp_path):
     with pytest.raises(ImageError, match=re.escape(repr(str(tmp_path)))):
         read_picture(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        pytest.param(np.zeros((4, 4, 3), np.uint32), id="uint32"),
+        pytest.param(np.zeros((4, 4, 3), np.uint64), id="uint64"),
+        pytest.param(torch.zeros(3, 4, 4).to_sparse(), id="sparse"),
+        pytest.param(torch.zeros(3, 4, 4, device="meta"), id="meta"),
+        pytest.param(torch.zeros(3, 4, 4, dtype=torch.float8_e4m3fn), id="float8"),
+        pytest.param("~nobody_of_that_name/a.png", id="no such home"),
+        pytest.param("a" * 100_000, id="long path"),
+    ],
+)
+def test_odd_pictures_are_refused(image):
+    with pytest.raises(ImageError) as caught:
+        read_picture(image)
+    assert len(str(caught.value)) < 500

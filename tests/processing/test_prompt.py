@@ -200,6 +200,17 @@ def test_no_prompts_cannot_be_stacked() -> None:
         collate_prompts([])
 
 
+@pytest.mark.parametrize("labels", [{"a"}, {"a": 1}, b"a", 3, None])
+def test_labels_without_an_order_are_refused(labels) -> None:
+    with pytest.raises(PromptError, match="must be a list of names, got"):
+        build_prompt(TOKENIZER, labels, 256)
+
+
+def test_half_a_character_is_refused() -> None:
+    with pytest.raises(PromptError, match=r"Label 1 .* holds half a character"):
+        build_prompt(TOKENIZER, ["a", "b\ud800"], 256)
+
+
 @pytest.mark.parametrize(
     ("label", "message"),
     [

@@ -1,3 +1,5 @@
+from collections.abc import Mapping
+
 import pytest
 import torch
 
@@ -32,3 +34,11 @@ def test_keyword_expansion() -> None:
         return list(values)
 
     assert take(**GroundingDinoModelOutput(last_hidden_state=torch.zeros(1))) == ["last_hidden_state"]
+
+
+def test_outputs_are_mappings_compared_by_identity() -> None:
+    output = GroundingDinoModelOutput(last_hidden_state=torch.zeros(2))
+    assert isinstance(output, Mapping)
+    assert output == output
+    assert output != GroundingDinoModelOutput(last_hidden_state=torch.zeros(2))
+    assert {output: 1}[output] == 1

@@ -20,6 +20,12 @@ def test_captions_that_are_refused(text: str, spans: tuple[tuple[tuple[int, int]
         Caption(text, spans)
 
 
+def test_a_range_alone_is_a_phrase() -> None:
+    assert Caption("a cat", ((0, 5),)).spans == (((0, 5),),)  # type: ignore[arg-type]
+    with pytest.raises(PromptError, match=r"Phrase 0 has the span 'a'. A span is a pair"):
+        Caption("a cat", ("ab",))  # type: ignore[arg-type]
+
+
 def test_phrases() -> None:
     assert Caption("a cat left of a dog", (((2, 5),), ((6, 10), (16, 19)))).phrases == ("cat", "left dog")
 

@@ -33,6 +33,12 @@ def fit(state_dict: Mapping[str, Tensor], expected: Mapping[str, Sequence[int]],
         for name, tensor in state_dict.items()
         if not (wants_base_model and name.startswith(_HEADS))
     }
+    not_numbers = [name for name in expected if name in found and not found[name].is_floating_point()]
+    if not_numbers:
+        raise CheckpointError(
+            f"{source} holds {len(not_numbers)} weights that are not floating-point numbers ({_listed(not_numbers)}). "
+            "Save them as float32, float16 or bfloat16."
+        )
     missing = [name for name in expected if name not in found]
     unexpected = [name for name in found if name not in expected]
     misshapen = [name for name in expected if name in found and tuple(found[name].shape) != tuple(expected[name])]

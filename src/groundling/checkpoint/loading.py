@@ -2,6 +2,7 @@
 
 import copy
 from dataclasses import dataclass
+from functools import reduce
 
 import torch
 from torch import Tensor
@@ -66,7 +67,7 @@ def load_checkpoint(location: Location, *, config: DetectorConfig | None = None)
         config = read_config(location)
         dtype = config.dtype or dtype
     else:
-        config = infer_config(state_dict, source=location.name)
+        config = _inferred(state_dict, location.name)
         if layout != "hugging_face":
             config.dropout = 0.0  # both were trained without; the Hugging Face layout's default is 0.1
     state_dict, config = settle_heads(state_dict, config)
@@ -75,6 +76,15 @@ def load_checkpoint(location: Location, *, config: DetectorConfig | None = None)
     }
     config.dtype = dtype
     return Checkpoint(config=config, state_dict=state_dict, layout=layout, dtype=dtype)
+
+
+def _inferred(state_dict: dict[str, Tensor], source: str) -> DetectorConfig:
+    try:
+        return infer_config(state_dict, source=source)
+    except (IndexError, ZeroDivisionError, OverflowError) as error:
+        raise CheckpointError(
+            f"{source} has no configuration, and its tensors have shapes that no Grounding DINO has. Download it again."
+        ) from error
 
 
 def _add_final_norm(state_dict: dict[str, Tensor]) -> None:
@@ -89,4 +99,6 @@ def _add_final_norm(state_dict: dict[str, Tensor]) -> None:
 
 
 def _dtype(state_dict: dict[str, Tensor]) -> torch.dtype:
-    return next((tensor.dtype for tensor in state_dict.values() if tensor.is_floating_point()), torch.float32)
+    """Return the widest floating-point type, so that nothing of a mixed file is lost."""
+    types = {tensor.dtype for tensor in state_dict.values() if tensor.is_floating_point()}
+    return reduce(torch.promote_types, types) if types else torch.float32

@@ -60,7 +60,27 @@ def _read_file(path: Path) -> dict[str, Tensor]:
     tensors = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
     if not tensors:
         raise CheckpointError(f"{path} holds no tensors. Give the file of a saved model.")
-    return {_WRAPPER_PREFIX.sub(r"\1", name): tensor for name, tensor in tensors.items()}
+    unwrapped: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        _refuse_what_is_no_weight(path, name, tensor)
+        plain = _WRAPPER_PREFIX.sub(r"\1", name)
+        if plain in unwrapped:
+            raise CheckpointError(f"{path} holds {plain!r} twice, once with a prefix 'module.'. Remove one of them.")
+        unwrapped[plain] = tensor
+    return unwrapped
+
+
+def _refuse_what_is_no_weight(path: Path, name: str, tensor: Tensor) -> None:
+    """Refuse tensors without plain numbers, and those that claim to be larger than what the file holds."""
+    is_plain = tensor.layout is torch.strided and not tensor.is_meta and not tensor.is_quantized
+    is_known = tensor.dtype in _NUMBERS or not (tensor.is_floating_point() or tensor.is_complex())
+    if not (is_plain and is_known):
+        raise CheckpointError(
+            f"{path} holds {name!r} as {tensor.dtype} ({tensor.layout}). Save the weights as plain float32, float16 or "
+            "bfloat16 tensors."
+        )
+    if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+        raise CheckpointError(f"{path} holds {name!r} with the shape {tuple(tensor.shape)}, but not that many numbers.")
 
 
 def _read_shards(location: Location, index: Path) -> dict[str, Tensor]:
@@ -144,7 +164,9 @@ def _unpickling_message(path: Path, reason: str) -> str:
 
 
 def _unwrap(content: object, path: Path) -> dict[str, Tensor]:
-    while isinstance(content, Mapping):
+    for _ in range(_MOST_WRAPPERS):
+        if not isinstance(content, Mapping):
+            break
         wrapped = next((content[key] for key in _WRAPPERS if isinstance(content.get(key), Mapping)), None)
         if wrapped is None:
             break
@@ -161,6 +183,10 @@ def _unwrap(content: object, path: Path) -> dict[str, Tensor]:
                 "(at the top level, or under 'model' or 'state_dict'). Save the model's state dict alone."
             )
     return dict(content)
+
+
+_MOST_WRAPPERS = 8
+_NUMBERS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 
 
 def _first_line(error: Exception) -> str:

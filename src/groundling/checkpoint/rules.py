@@ -152,8 +152,10 @@ def write_names(tensors: Mapping[str, Tensor], key_map: KeyMap) -> dict[str, Ten
 
 
 def same_tensor(first: Tensor, second: Tensor) -> bool:
-    """Whether two tensors have the same type, shape and values."""
-    return first.dtype == second.dtype and first.shape == second.shape and torch.equal(first, second)
+    """Whether two tensors have the same type, shape and values; NaN equals NaN."""
+    if first.dtype != second.dtype or first.shape != second.shape:
+        return False
+    return torch.allclose(first, second, rtol=0, atol=0, equal_nan=first.is_floating_point())
 
 
 def _place(name: str, rules: Sequence[Rule]) -> tuple[str, int, Rule] | None:

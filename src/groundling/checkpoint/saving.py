@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from huggingface_hub import split_torch_state_dict_into_shards
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -19,7 +20,7 @@ from groundling.checkpoint.heads import give_every_layer_its_heads, is_detector,
 from groundling.checkpoint.key_maps import LAYOUTS, Layout, key_map_for_writing
 from groundling.checkpoint.reading import INDEX_NAME, WEIGHTS_NAME
 from groundling.checkpoint.rules import write_names
-from groundling.configuration import CONFIG_NAME, DetectorConfig
+from groundling.configuration import CONFIG_NAME, DetectorConfig, float_type
 from groundling.errors import CheckpointError, ConfigError
 from groundling.files import atomic_path
 
@@ -62,9 +63,27 @@ def save_checkpoint(
         raise ConfigError(f"layout={layout!r} is unknown. Choose one of {', '.join(map(repr, LAYOUTS))}.")
     path = Path(destination)
     _check_destination(path, layout)
-    tensors = _converted(_with_prefix(state_dict), _dtype(dtype))
+    tensors = _converted(_with_prefix(state_dict), None if dtype is None else float_type(dtype))
     tensors, config = settle_heads(tensors, config)
     config.validate()
+    try:
+        _write(tensors, config, path, layout=layout, max_shard_size=max_shard_size, architecture=architecture)
+    except (SafetensorError, RuntimeError) as error:  # how these writers report a full disk
+        raise CheckpointError(
+            f"{path} could not be written ({str(error).splitlines()[0]}). Is the disk full? "
+            "What was there is unchanged."
+        ) from error
+
+
+def _write(
+    tensors: dict[str, Tensor],
+    config: DetectorConfig,
+    path: Path,
+    *,
+    layout: Layout,
+    max_shard_size: int | str,
+    architecture: str | None,
+) -> None:
     if layout != "hugging_face":
         _save_file(tensors, config, path, layout)
         return
@@ -83,16 +102,6 @@ def _check_destination(path: Path, layout: Layout) -> None:
         raise CheckpointError(
             f"{path} is a folder, but the {layout} layout is one file. Give a name such as model.pth."
         )
-
-
-def _dtype(dtype: torch.dtype | str | None) -> torch.dtype | None:
-    if dtype is None or isinstance(dtype, torch.dtype):
-        chosen = dtype
-    else:
-        chosen = getattr(torch, dtype.removeprefix("torch."), None)
-    if dtype is not None and (not isinstance(chosen, torch.dtype) or not chosen.is_floating_point):
-        raise ConfigError(f"dtype={dtype!r} is not a floating-point type. Use float32, float16 or bfloat16.")
-    return chosen
 
 
 def _with_prefix(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -19,7 +19,7 @@ class LabelsCommand(TyperCommand):
 def repeat_option(arguments: Sequence[str], option: str) -> list[str]:
     """Write an option before each of the words that follow it, up to the next option or `--`.
 
-    The option without any word stays as it is, so that the parser can say what is missing.
+    The option without any word is left out, and the command says that nothing is named.
     """
     expanded: list[str] = []
     index = 0
@@ -34,6 +34,6 @@ def repeat_option(arguments: Sequence[str], option: str) -> list[str]:
         while end < len(arguments) and not arguments[end].startswith("-"):
             end += 1
         words = arguments[index + 1 : end]
-        expanded += [part for word in words for part in (option, word)] or [option]
+        expanded += [part for word in words for part in (option, word)]
         index = end
     return expanded

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from groundling.cli.detect import Dtype
+from groundling.errors import CheckpointError
 
 if TYPE_CHECKING:
     import torch
@@ -38,6 +39,7 @@ def convert(
     from groundling.files import locate
     from groundling.pipeline.processor_files import copy_processor_files
 
+    _check_destination(source, destination)
     checkpoint = convert_checkpoint(
         source,
         destination,
@@ -53,14 +55,28 @@ def convert(
     )
 
 
+def _check_destination(source: str, destination: Path) -> None:
+    """Refuse to overwrite the source, and to fill a folder of other things with a checkpoint."""
+    origin = Path(source).expanduser()
+    if origin.exists() and destination.exists() and destination.samefile(origin):
+        raise CheckpointError(f"{source} would be converted onto itself. Name another destination.")
+    if destination.suffix and destination.suffix not in (".pth", ".pt") and not destination.is_dir():
+        raise CheckpointError(
+            f"{destination} ends neither like a folder nor like a .pth file. Name a folder for the Hugging Face "
+            "layout, or a file such as model.pth."
+        )
+    if destination.is_dir() and any(destination.iterdir()) and not (destination / "config.json").exists():
+        raise CheckpointError(f"The folder {destination} holds other files. Name a new folder or that of a checkpoint.")
+
+
 def _expected_tensors(checkpoint: "Checkpoint") -> "dict[str, torch.Size]":
     """Build the checkpoint's model without memory, so that half a checkpoint is not converted."""
     import torch
 
     from groundling.auto import AutoModel, AutoModelForZeroShotObjectDetection
+    from groundling.checkpoint.heads import is_detector
 
-    has_heads = any(name.startswith("box_heads.") for name in checkpoint.state_dict)
     with torch.device("meta"):
-        family = AutoModelForZeroShotObjectDetection if has_heads else AutoModel
+        family = AutoModelForZeroShotObjectDetection if is_detector(checkpoint.state_dict) else AutoModel
         model = family.from_config(checkpoint.config)
     return {name: tensor.shape for name, tensor in model.state_dict().items()}

@@ -19,6 +19,8 @@ def find_pictures(names: Sequence[str]) -> list[Path]:
     """
     found: list[Path] = []
     for name in names:
+        if name.startswith(("http://", "https://")):
+            raise ImageError(f"{name!r} is a URL. Download the picture first; groundling reads files.")
         path = Path(name).expanduser()
         if not path.is_dir():
             found.append(path)

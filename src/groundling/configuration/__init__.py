@@ -2,6 +2,7 @@
 
 from groundling.configuration.base import CONFIG_NAME, Config
 from groundling.configuration.bert import BertConfig
+from groundling.configuration.dtypes import FLOAT_TYPES, float_type
 from groundling.configuration.families import FAMILIES, config_class, read_config
 from groundling.configuration.grounding_dino import DetectorConfig, GroundingDinoConfig, MMGroundingDinoConfig
 from groundling.configuration.swin import SwinConfig
@@ -9,6 +10,7 @@ from groundling.configuration.swin import SwinConfig
 __all__ = [
     "CONFIG_NAME",
     "FAMILIES",
+    "FLOAT_TYPES",
     "BertConfig",
     "Config",
     "DetectorConfig",
@@ -16,5 +18,6 @@ __all__ = [
     "MMGroundingDinoConfig",
     "SwinConfig",
     "config_class",
+    "float_type",
     "read_config",
 ]

@@ -1,7 +1,6 @@
 """What all configurations share: typed fields, aliases, JSON in the Hugging Face layout."""
 
 import copy
-import difflib
 import functools
 import json
 import os
@@ -12,14 +11,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
+from groundling.configuration.dtypes import float_type, float_type_name
 from groundling.errors import ConfigError
-from groundling.files import HubOptions, locate, read_json, write_json
+from groundling.files import locate, read_json, split_hub_options, write_json
+from groundling.keywords import closest
 
 if TYPE_CHECKING:
     import torch
 
 CONFIG_NAME = "config.json"
-_HUB_OPTION_NAMES = frozenset(HubOptions.__annotations__)
 
 
 class Config:
@@ -52,18 +52,24 @@ class Config:
     transformers_version: str | None = None
 
     def __init__(self, *positional: object, **values: Any) -> None:
-        name = type(self).__name__
         if positional:
+            name = type(self).__name__
             raise ConfigError(
                 f"{name} accepts only keyword arguments, but found {len(positional)} positional ones. "
                 f"Write for example {name}({next(iter(self.own_fields()))}=...)."
             )
+        self._fill(values, point_out_typos=True)
+
+    def _fill(self, values: dict[str, Any], *, point_out_typos: bool) -> None:
         self._dtype: str | None = None
         values = self._prepare(dict(values))
         for field in self._fields():
             setattr(self, field, values.pop(field) if field in values else copy.copy(getattr(type(self), field)))
         for key, value in values.items():
-            self._warn_if_misspelt(key)
+            if not isinstance(key, str) or (key != "dtype" and hasattr(type(self), key)):
+                raise ConfigError(f"{type(self).__name__} cannot keep the unknown key {key!r}: the name is taken.")
+            if point_out_typos:
+                self._warn_if_misspelt(key)
             setattr(self, key, value)
         self.validate()
 
@@ -75,7 +81,12 @@ class Config:
             if old in values:
                 values.setdefault(new, values.pop(old))
         num_labels = values.pop("num_labels", None)
-        if values.get("id2label") is not None:
+        labels = values.get("id2label")
+        if labels is not None and not (isinstance(labels, dict) and all(str(key).isdecimal() for key in labels)):
+            raise ConfigError(f"{type(self).__name__}.id2label must map numbers to names, got {labels!r:.80}.")
+        if num_labels is not None and not (type(num_labels) is int and 0 <= num_labels <= _MOST_LABELS):
+            raise ConfigError(f"{type(self).__name__}.num_labels must be a number, at most {_MOST_LABELS}.")
+        if labels is not None:
             values["id2label"] = {int(index): label for index, label in values["id2label"].items()}
             values.setdefault("label2id", {label: index for index, label in values["id2label"].items()})
         elif num_labels is not None:
@@ -119,18 +130,11 @@ class Config:
     @property
     def dtype(self) -> "torch.dtype | None":
         """The floating-point type in which the checkpoint's tensors are stored, if the file says it."""
-        if self._dtype is None:
-            return None
-        import torch
-
-        return typing.cast("torch.dtype", getattr(torch, self._dtype))
+        return None if self._dtype is None else float_type(self._dtype)
 
     @dtype.setter
     def dtype(self, value: "torch.dtype | str | None") -> None:
-        name = None if value is None else str(value).removeprefix("torch.")
-        if name not in (None, "float64", "float32", "float16", "bfloat16"):
-            raise ConfigError(f"dtype={value!r} is not a floating-point type. Use float32, float16 or bfloat16.")
-        self._dtype = name
+        self._dtype = None if value is None else float_type_name(value)
 
     @property
     def num_labels(self) -> int:
@@ -183,9 +187,9 @@ class Config:
         for key, value in overrides.items():
             inherited = merged.get(key)
             merged[key] = {**inherited, **value} if isinstance(value, dict) and isinstance(inherited, dict) else value
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", _MisspeltKeyWarning)  # a file may come from a newer version
-            return cls(**merged)
+        config = cls.__new__(cls)
+        config._fill(merged, point_out_typos=False)  # a file may come from a newer version
+        return config
 
     @classmethod
     def from_pretrained(cls, name: str | os.PathLike[str], **options: Any) -> Self:
@@ -199,7 +203,7 @@ class Config:
             CheckpointError: there is no such checkpoint or it has no `config.json`.
             ConfigError: the file belongs to another kind of model or holds an invalid value.
         """
-        hub = typing.cast(HubOptions, {key: options.pop(key) for key in list(options) if key in _HUB_OPTION_NAMES})
+        hub, overrides = split_hub_options(options)
         location = locate(name, **hub)
         path = location.file if location.file and location.file.suffix == ".json" else location.require(CONFIG_NAME)
         values = read_json(path)
@@ -209,7 +213,7 @@ class Config:
                 f"{path} describes a {found!r} model, but {cls.__name__} reads {cls.model_type!r}. "
                 "AutoProcessor and AutoModelForZeroShotObjectDetection choose the class by the file."
             )
-        return cls.from_dict(values, **options)
+        return cls.from_dict(values, **overrides)
 
     def __eq__(self, other: object) -> bool:
         if type(other) is not type(self):
@@ -223,20 +227,17 @@ class Config:
         return f"{type(self).__name__} {self.to_json_string()}"
 
     def _warn_if_misspelt(self, key: str) -> None:
-        close = difflib.get_close_matches(key, [*self._fields(), *self.aliases], n=1, cutoff=0.85)
+        close = closest(key, [*self._fields(), *self.aliases], cutoff=0.85)
         if close:
             warnings.warn(
-                f"{type(self).__name__} has no field {key!r} and keeps it without using it. Did you mean {close[0]!r}?",
-                _MisspeltKeyWarning,
+                f"{type(self).__name__} has no field {key!r} and keeps it without using it. Did you mean {close!r}?",
+                UserWarning,
                 stacklevel=4,
             )
 
 
-class _MisspeltKeyWarning(UserWarning):
-    pass
-
-
 _NEVER = object()
+_MOST_LABELS = 1_000_000
 
 
 @functools.cache

@@ -49,6 +49,9 @@ class BertConfig(Config):
             type_vocab_size=self.type_vocab_size,
         )
         checks.at_least(name, 0, num_hidden_layers=self.num_hidden_layers)
+        checks.at_most(name, 1000, num_hidden_layers=self.num_hidden_layers)
+        checks.at_most(name, 2**20, hidden_size=self.hidden_size, intermediate_size=self.intermediate_size)
+        checks.at_most(name, 2**24, vocab_size=self.vocab_size, max_position_embeddings=self.max_position_embeddings)
         checks.probability(
             name,
             hidden_dropout_prob=self.hidden_dropout_prob,

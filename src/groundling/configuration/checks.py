@@ -12,6 +12,13 @@ def at_least(owner: str, minimum: int, **values: int) -> None:
             raise ConfigError(f"{owner}.{name} must be at least {minimum}, but got {value}.")
 
 
+def at_most(owner: str, maximum: int, **values: float) -> None:
+    """Require every value to be at most `maximum`: far above any model, below what would hang or fill the memory."""
+    for name, value in values.items():
+        if value > maximum:
+            raise ConfigError(f"{owner}.{name} must be at most {maximum}, but got {value}.")
+
+
 def probability(owner: str, **values: float) -> None:
     """Require every value to be in [0, 1): it is the chance that something is dropped."""
     for name, value in values.items():

@@ -18,9 +18,9 @@ def config_class(model_type: object) -> type[DetectorConfig]:
     Raises:
         ConfigError: the family is unknown.
     """
-    if model_type not in FAMILIES:
+    if not isinstance(model_type, str) or model_type not in FAMILIES:
         raise ConfigError(f"model_type={model_type!r} is unknown. groundling has {' and '.join(map(repr, FAMILIES))}.")
-    return FAMILIES[str(model_type)]
+    return FAMILIES[model_type]
 
 
 def read_config(location: Location, **overrides: Any) -> DetectorConfig:

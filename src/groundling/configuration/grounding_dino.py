@@ -122,6 +122,10 @@ class DetectorConfig(Config):
             positional_embedding_temperature=self.positional_embedding_temperature,
         )
         checks.at_least(name, 0, encoder_layers=self.encoder_layers)
+        checks.at_most(name, 1000, encoder_layers=self.encoder_layers, decoder_layers=self.decoder_layers)
+        checks.at_most(name, 1000, num_feature_levels=self.num_feature_levels, points=self.encoder_n_points)
+        checks.at_most(name, 2**20, d_model=self.d_model, num_queries=self.num_queries, max_text_len=self.max_text_len)
+        checks.at_most(name, 2**20, encoder_ffn_dim=self.encoder_ffn_dim, decoder_ffn_dim=self.decoder_ffn_dim)
         checks.at_least(name, 2, encoder_attention_heads=self.encoder_attention_heads)
         checks.probability(
             name,

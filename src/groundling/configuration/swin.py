@@ -43,6 +43,9 @@ class SwinConfig(Config):
             values.pop(derived, None)
         values = super()._prepare(values)
         depths = values.get("depths", type(self).depths)
+        for name in ("depths", "out_features", "out_indices"):
+            if not isinstance(values.get(name, []), list | tuple | None):
+                raise ConfigError(f"SwinConfig.{name} must be a list, but got {values[name]!r}.")
         stages = ["stem", *(f"stage{stage}" for stage in range(1, len(depths) + 1))]
         features, indices = values.pop("out_features", None), values.pop("out_indices", None)
         if features is not None:
@@ -110,6 +113,9 @@ class SwinConfig(Config):
             )
         for stage, (width, heads) in enumerate(zip(self.stage_widths, self.num_heads, strict=True), start=1):
             checks.divisible(name, f"width of stage {stage}", width, "num_heads", heads)
+        checks.at_most(name, 256, window_size=self.window_size, stages=len(self.depths))
+        checks.at_most(name, 1000, blocks=sum(self.depths), mlp_ratio=self.mlp_ratio)
+        checks.at_most(name, 2**20, embed_dim=self.embed_dim, num_channels=self.num_channels)
         if self.out_indices != sorted(set(self.out_indices)) or 0 in self.out_indices or not self.out_indices:
             raise ConfigError(
                 f"SwinConfig.out_indices={self.out_indices} must be different stage numbers from 1 to "

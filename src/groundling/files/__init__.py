@@ -1,6 +1,15 @@
 """Where a checkpoint's files are, and how files are written: a folder, one file or the hub, and never half a file."""
 
-from groundling.files.location import HubOptions, Location, locate
+from groundling.files.location import HubOptions, Location, locate, split_hub_options
 from groundling.files.writing import atomic_path, read_json, write_json, write_text
 
-__all__ = ["HubOptions", "Location", "atomic_path", "locate", "read_json", "write_json", "write_text"]
+__all__ = [
+    "HubOptions",
+    "Location",
+    "atomic_path",
+    "locate",
+    "read_json",
+    "split_hub_options",
+    "write_json",
+    "write_text",
+]

@@ -3,8 +3,9 @@
 import os
 import re
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TypedDict, Unpack
+from typing import Any, TypedDict, Unpack, cast
 
 from groundling.errors import CheckpointError
 
@@ -163,8 +164,8 @@ class _Hub(Location):
 
     def _unreachable(self, filename: str) -> str:
         return (
-            f"{filename!r} of {self.name!r} is not in the local cache and could not be fetched from the hub "
-            f"({self._failure}). Check the name and the network, or give the path of a local folder."
+            f"There is no file or folder {self.name!r} here, and {filename!r} of the hub repository {self.name!r} is "
+            f"not in the local cache and could not be fetched ({self._failure}). Check the name and the network."
         )
 
     def contents(self) -> str:
@@ -179,6 +180,12 @@ class _Hub(Location):
 def _reason(error: BaseException) -> str:
     text = str(error).strip()
     return f"{type(error).__name__}: {text.splitlines()[0]}" if text else type(error).__name__
+
+
+def split_hub_options(options: Mapping[str, Any]) -> tuple[HubOptions, dict[str, Any]]:
+    """Separate the hub options among keyword arguments from the others."""
+    hub = {name: value for name, value in options.items() if name in HubOptions.__annotations__}
+    return cast(HubOptions, hub), {name: value for name, value in options.items() if name not in hub}
 
 
 def locate(name: str | os.PathLike[str], **options: Unpack[HubOptions]) -> Location:

@@ -111,7 +111,7 @@ def _documented_attentions(layers: tuple[EnhancerAttentions, ...]) -> tuple[tupl
         )
         for layer in layers
     ]
-    return tuple(zip(*merged, strict=True))
+    return tuple(zip(*merged, strict=True)) or ((),) * len(EnhancerAttentions._fields)
 
 
 def read_encoder_outputs(

@@ -65,6 +65,7 @@ class GroundingDinoModel(PretrainedModel):
         Raises:
             ImageError: the mask does not belong to the pixels.
         """
+        _check_tensor("pixel_values", pixel_values)
         if pixel_mask is not None and pixel_mask.shape != (pixel_values.shape[0], *pixel_values.shape[-2:]):
             raise ImageError(
                 f"pixel_mask has the shape {tuple(pixel_mask.shape)}, but pixel_values {tuple(pixel_values.shape)}. "
@@ -86,8 +87,9 @@ class GroundingDinoModel(PretrainedModel):
             token_type_ids: token types [B, T]; None means zeros.
 
         Raises:
-            PromptError: the prompts are longer than `config.max_text_len` tokens.
+            PromptError: a prompt is longer than `config.max_text_len` tokens, or a phrase than there are positions.
         """
+        _check_tensor("input_ids", input_ids)
         if input_ids.shape[1] > self.config.max_text_len:
             raise PromptError(
                 f"The prompt has {input_ids.shape[1]} tokens, but the model reads at most {self.config.max_text_len}. "
@@ -96,8 +98,18 @@ class GroundingDinoModel(PretrainedModel):
         valid_BT = torch.ones_like(input_ids, dtype=torch.bool) if attention_mask is None else attention_mask > 0
         token_type_BT = torch.zeros_like(input_ids) if token_type_ids is None else token_type_ids
         same_phrase_BTT, position_BT = sub_sentence_mask(input_ids)
+        self._check_positions(position_BT)
         text_BTE = self.text_backbone(input_ids, token_type_BT, position_BT, same_phrase_BTT)
         return TextFeatures(self.text_projection(text_BTE), valid_BT, same_phrase_BTT, position_BT)
+
+    def _check_positions(self, position_BT: Tensor) -> None:
+        """Refuse a phrase that is longer than the text backbone has positions; only odd sizes need to look."""
+        limit = self.config.text_config.max_position_embeddings
+        if position_BT.shape[1] <= limit or torch.compiler.is_compiling():
+            return
+        longest = int(position_BT.max()) + 1
+        if longest > limit:
+            raise PromptError(f"A phrase has {longest} tokens, but the text backbone has positions for {limit}.")
 
     def enhance_select_decode(
         self,
@@ -306,3 +318,10 @@ class MMGroundingDinoForObjectDetection(GroundingDinoForObjectDetection):
 
     config_class: ClassVar[type[DetectorConfig]] = MMGroundingDinoConfig
     base_class: ClassVar[type[GroundingDinoModel]] = MMGroundingDinoModel
+
+
+def _check_tensor(name: str, value: object) -> None:
+    if not isinstance(value, Tensor):
+        raise TypeError(
+            f"{name} must be a tensor, got {type(value).__name__}. Call the processor with return_tensors='pt'."
+        )

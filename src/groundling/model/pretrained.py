@@ -1,17 +1,20 @@
 """What every model class shares: its configuration, its type and device, loading and saving."""
 
-import difflib
 import os
 from collections.abc import Callable
-from typing import Any, ClassVar, Self, TypeVar, cast
+from typing import Any, ClassVar, Self, TypeVar
 
 import torch
 from torch import nn
 
 from groundling.checkpoint import Checkpoint, fit, load_checkpoint, save_checkpoint
-from groundling.configuration import DetectorConfig
+from groundling.configuration import DetectorConfig, float_type
 from groundling.errors import ConfigError
-from groundling.files import HubOptions, locate
+from groundling.files import locate, split_hub_options
+from groundling.keywords import check_keywords
+
+_WITHOUT_EFFECT = frozenset({"attn_implementation", "low_cpu_mem_usage", "trust_remote_code", "use_safetensors"})
+"""Options of other libraries that people pass and that could change nothing here."""
 
 Model = TypeVar("Model", bound="PretrainedModel")
 
@@ -71,7 +74,8 @@ class PretrainedModel(nn.Module):
             dtype: type to convert the parameters to; None keeps the checkpoint's.
             device_map: device to load to; "auto" is the GPU where there is one.
             **options: hub options (see `groundling.files.HubOptions`); every other keyword overrides a value of the
-                configuration.
+                configuration. Options that could change nothing (`attn_implementation`, `low_cpu_mem_usage`,
+                `trust_remote_code`, `use_safetensors`) have no effect.
 
         Raises:
             CheckpointError: files are missing or damaged, or tensors are missing, unexpected or of the wrong shape.
@@ -84,7 +88,7 @@ class PretrainedModel(nn.Module):
         """Build the model of a checkpoint that is in memory, in evaluation mode.
 
         Args:
-            checkpoint: configuration and tensors; the model takes the tensors over without copying them.
+            checkpoint: configuration and tensors.
             source: what the checkpoint is called, for error messages.
             **overrides: values of the configuration to replace.
 
@@ -96,7 +100,9 @@ class PretrainedModel(nn.Module):
         with torch.device("meta"):
             model = cls(config)
         expected = {key: tensor.shape for key, tensor in model.state_dict().items()}
-        model.load_state_dict(fit(checkpoint.state_dict, expected, source=source), assign=True)
+        fitting = fit(checkpoint.state_dict, expected, source=source)
+        # A copy: tensors that a file is mapped to would change with the file.
+        model.load_state_dict({key: tensor.clone() for key, tensor in fitting.items()}, assign=True)
         return model.eval()
 
     def save_pretrained(self, folder: str | os.PathLike[str], *, max_shard_size: int | str = "5GB") -> None:
@@ -130,23 +136,20 @@ def load_pretrained(
 
     The other arguments, the result and the errors are those of `PretrainedModel.from_pretrained`.
     """
-    dtype = options.pop("torch_dtype", dtype)
-    hub = cast(HubOptions, {key: options.pop(key) for key in list(options) if key in HubOptions.__annotations__})
+    hub, settings = split_hub_options(options)
+    older_dtype = settings.pop("torch_dtype", None)
+    dtype = older_dtype if dtype is None else dtype
+    if device_map is not None and not isinstance(device_map, str | torch.device):
+        raise ConfigError(f"device_map={device_map!r} must be one device or 'auto'; there is no sharding.")
     checkpoint = load_checkpoint(locate(name, **hub), config=config)
-    model = choose(checkpoint.config).from_checkpoint(checkpoint, source=os.fspath(name), **options)
+    overrides = {key: value for key, value in settings.items() if key not in _WITHOUT_EFFECT}
+    model = choose(checkpoint.config).from_checkpoint(checkpoint, source=os.fspath(name), **overrides)
     if dtype is not None and dtype != "auto":
-        model = model.to(_float_type(dtype))
+        model = model.to(float_type(dtype))
     if device_map is not None:
         device = ("cuda" if torch.cuda.is_available() else "cpu") if device_map == "auto" else device_map
         model = model.to(device)
     return model
-
-
-def _float_type(dtype: torch.dtype | str) -> torch.dtype:
-    found = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
-    if not isinstance(found, torch.dtype) or not found.is_floating_point:
-        raise ConfigError(f"dtype={dtype!r} is not a floating-point type. Use float32, float16, bfloat16 or 'auto'.")
-    return found
 
 
 def _overridden(config: DetectorConfig, overrides: dict[str, Any]) -> DetectorConfig:
@@ -157,9 +160,5 @@ def _overridden(config: DetectorConfig, overrides: dict[str, Any]) -> DetectorCo
         "output_hidden_states",
         "return_dict",
     }
-    for key in overrides:
-        if key not in known:
-            close = difflib.get_close_matches(key, known, n=1)
-            hint = f" Did you mean {close[0]!r}?" if close else ""
-            raise TypeError(f"from_pretrained() got an unexpected keyword argument {key!r}.{hint}")
+    check_keywords("from_pretrained", overrides, known)
     return type(config).from_dict(config.to_dict(), **overrides) if overrides else config

@@ -60,9 +60,10 @@ class Criterion:
         """
         targets = read_targets(labels, phrase_maps(token_BT))
         losses: dict[str, Tensor] = {}
-        for suffix, prediction in predictions.items():
-            for name, loss in self._losses(prediction, valid_BT, targets).items():
-                losses[name + suffix] = loss
+        with torch.autocast(token_BT.device.type, enabled=False):  # matching must not depend on mixed precision
+            for suffix, prediction in predictions.items():
+                for name, loss in self._losses(prediction, valid_BT, targets).items():
+                    losses[name + suffix] = loss
         total = sum(weight * losses[name + suffix] for suffix in predictions for name, weight in self.weights.items())
         assert isinstance(total, Tensor)
         return total, losses

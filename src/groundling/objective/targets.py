@@ -11,6 +11,9 @@ from torch import Tensor
 
 from groundling.errors import DatasetError
 
+LARGEST_COORDINATE = 1.001
+"""Fractions may pass 1 by rounding; pixels are far above."""
+
 
 class Targets(NamedTuple):
     """The labelled objects of one picture.
@@ -34,6 +37,8 @@ def read_targets(labels: Sequence[Mapping[str, Tensor]], maps_PT: Sequence[Tenso
     Raises:
         DatasetError: the number of pictures differs, a label names no phrase, or a box is not usable.
     """
+    if isinstance(labels, Mapping):
+        raise DatasetError("labels is one dict. Give a list with one dict for each picture.")
     if len(labels) != len(maps_PT):
         raise DatasetError(f"labels has {len(labels)} entries for {len(maps_PT)} pictures. Give one for each picture.")
     return [_read(index, label, map_PT) for index, (label, map_PT) in enumerate(zip(labels, maps_PT, strict=True))]
@@ -55,5 +60,10 @@ def _read(index: int, label: Mapping[str, Tensor], map_PT: Tensor) -> Targets:
     if not bool(box_G4.isfinite().all()) or bool((box_G4[:, 2:] < 0).any()):
         raise DatasetError(
             f"labels[{index}] has boxes with NaN, infinite or negative sizes. Boxes are (cx, cy, w, h) in 0..1."
+        )
+    if box_G4.numel() and float(box_G4.max()) > LARGEST_COORDINATE:
+        raise DatasetError(
+            f"labels[{index}] has boxes that reach {float(box_G4.max()):g}. Boxes are (cx, cy, w, h) in 0..1 of the "
+            "picture: divide pixels by its width and height."
         )
     return Targets(box_G4, map_PT[class_G])

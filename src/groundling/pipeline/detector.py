@@ -2,21 +2,24 @@
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import islice
 from typing import NamedTuple, Self, Unpack, cast
 
+import numpy as np
 import torch
+from PIL.Image import Image
 from torch import Tensor
 
 from groundling.auto import AutoModelForZeroShotObjectDetection
-from groundling.configuration import DetectorConfig
-from groundling.errors import CheckpointError, ConfigError, PromptError
+from groundling.configuration import DetectorConfig, float_type
+from groundling.errors import CheckpointError, ConfigError, GroundlingError, PromptError
 from groundling.files import HubOptions, locate
 from groundling.model.grounding_dino import GroundingDinoForObjectDetection
 from groundling.pipeline.pictures import Picture, read_picture
 from groundling.pipeline.processor_files import load_processor
 from groundling.postprocess.label_scores import Aggregation
-from groundling.postprocess.select import Selection, select_detections
+from groundling.postprocess.select import Selection, check_selection, select_detections
 from groundling.processing.processor import GroundingDinoProcessor
 from groundling.processing.prompt import build_caption_prompt, build_prompt, collate_prompts, labels_from_text
 from groundling.processing.tokenizer import GroundingDinoTokenizer
@@ -25,8 +28,6 @@ from groundling.structures.features import Prediction, TextFeatures
 from groundling.structures.prompt import DELIMITER_IDS, Caption, Prompt
 
 Labels = Sequence[str] | str | Caption | Prompt
-Select = Callable[[Prediction, int, Prompt, tuple[int, int]], Selection]
-DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
 class _Prepared(NamedTuple):
@@ -85,7 +86,7 @@ class Detector:
             CheckpointError: there is no such checkpoint, or it is not complete.
             ConfigError: the device or dtype does not exist here, or the checkpoint's configuration is not valid.
         """
-        place, number_format = _check_device(device), _check_dtype(dtype)
+        place, number_format = _check_device(device), None if dtype is None else float_type(dtype)
         processor = load_processor(locate(name, **options))
         model = AutoModelForZeroShotObjectDetection.from_pretrained(name, dtype=number_format, **options)
         return cls(model.to(place), processor)
@@ -142,7 +143,7 @@ class Detector:
             PromptError: the labels cannot be used.
             ConfigError: a number is outside its range.
         """
-        found = self.detect_many(
+        (found,) = self.detect_many(
             [image],
             labels,
             threshold=threshold,
@@ -151,7 +152,7 @@ class Detector:
             aggregate=aggregate,
             allow_url=allow_url,
         )
-        return next(found)
+        return found
 
     def detect_many(
         self,
@@ -186,24 +187,17 @@ class Detector:
             PromptError: the labels cannot be used.
             ConfigError: a number is outside its range.
         """
-        if batch_size < 1:
-            raise ConfigError(f"batch_size must be at least 1, got {batch_size!r}.")
-        if isinstance(images, str | bytes | os.PathLike):
-            raise TypeError(f"images must be a list or another iterable of pictures, got {type(images).__name__}.")
+        if not isinstance(batch_size, int) or batch_size < 1:
+            raise ConfigError(f"batch_size must be a number of at least 1, got {batch_size!r}.")
+        if isinstance(images, str | bytes | os.PathLike | Image | np.ndarray | Tensor):
+            raise TypeError(
+                f"images must be a list or another iterable of pictures, got one {type(images).__name__}. "
+                "Put it into a list, or call the detector itself."
+            )
         prompts = self._prompts(labels)
 
-        def select(prediction: Prediction, row: int, prompt: Prompt, image_hw: tuple[int, int]) -> Selection:
-            return select_detections(
-                prediction.logit_BQT[row],
-                prediction.box_BQ4[row],
-                prompt.label_tokens,
-                image_hw=image_hw,
-                threshold=threshold,
-                top_k=top_k,
-                nms_iou=nms_iou,
-                aggregate=aggregate,
-            )
-
+        check_selection(threshold=threshold, top_k=top_k, nms_iou=nms_iou, aggregate=aggregate)
+        select = partial(select_detections, threshold=threshold, top_k=top_k, nms_iou=nms_iou, aggregate=aggregate)
         return self._stream(images, prompts, select, batch_size, allow_url)
 
     def _prompts(self, labels: Labels | Sequence[Labels]) -> Prompt | list[Prompt]:
@@ -216,7 +210,7 @@ class Detector:
         self,
         images: Iterable[Picture],
         prompts: Prompt | list[Prompt],
-        select: Select,
+        select: Callable[..., Selection],
         batch_size: int,
         allow_url: bool,
     ) -> Iterator[Detections]:
@@ -234,7 +228,12 @@ class Detector:
                 text = texts if texts is not None else self._encode_text([asked[row] for row in rows])
                 prediction = self._predict([prepared[row] for row in rows], text)
                 for place, row in enumerate(rows):
-                    selection = select(prediction, place, asked[row], prepared[row].image_hw)
+                    selection = select(
+                        prediction.logit_BQT[place],
+                        prediction.box_BQ4[place],
+                        asked[row].label_tokens,
+                        image_hw=prepared[row].image_hw,
+                    )
                     found[row] = _to_detections(selection, asked[row], prepared[row])
             yield from (found[row] for row in range(len(chunk)))
         if not isinstance(prompts, Prompt) and count < len(prompts):
@@ -270,7 +269,7 @@ class Detector:
         texts = TextFeatures(*(torch.cat([part] * repeats) for part in text))
         prediction = self.model.ground(self.model.encode_image(pixel_values, pixel_mask), texts)
         if bool(prediction.logit_BQT.isnan().any() | prediction.box_BQ4.isnan().any()):
-            raise ConfigError(
+            raise GroundlingError(
                 "The model's output is not a number (NaN), so nothing could be found. With dtype float16 a value was "
                 "too large: use bfloat16 or float32. Otherwise the checkpoint is damaged."
             )
@@ -316,14 +315,6 @@ def _to_detections(selection: Selection, prompt: Prompt, picture: _Prepared) -> 
         label_scores=selection.label_scores.cpu().numpy(),
         source=picture.source,
     )
-
-
-def _check_dtype(dtype: str | torch.dtype | None) -> torch.dtype | None:
-    if dtype is None or dtype in DTYPES.values():
-        return dtype if isinstance(dtype, torch.dtype) else None
-    if dtype not in DTYPES:
-        raise ConfigError(f"dtype={dtype!r} is not known. Use {', '.join(map(repr, DTYPES))}.")
-    return DTYPES[str(dtype)]
 
 
 def _check_device(device: str | torch.device | None) -> torch.device:

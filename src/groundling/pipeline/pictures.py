@@ -11,11 +11,24 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from groundling.errors import ImageError
-from groundling.files.pictures import open_picture, rgb_picture
+from groundling.pictures.reading import open_picture, rgb_picture
 from groundling.processing.images import picture_tensor
 
 Picture = str | os.PathLike[str] | bytes | PIL.Image.Image | NDArray[Any] | Tensor
 
+_TENSOR_TYPES = (
+    torch.bool,
+    torch.uint8,
+    torch.int8,
+    torch.uint16,
+    torch.int16,
+    torch.int32,
+    torch.int64,
+    torch.float16,
+    torch.bfloat16,
+    torch.float32,
+    torch.float64,
+)
 _RANGE_TOLERANCE = 1e-3  # resizing with a sharp filter leaves 0..1 by as much
 _SIXTEEN_BIT_STEP = 257  # 65535 / 255
 
@@ -45,15 +58,20 @@ def read_picture(image: Picture, *, allow_url: bool = False) -> Tensor:
             "torch tensor [3, H, W]; for several pictures use detect_many."
         )
     if isinstance(image, Tensor):
+        if image.layout is not torch.strided or image.is_meta or image.dtype not in _TENSOR_TYPES:
+            raise ImageError(f"A picture cannot be a tensor of {image.dtype} ({image.layout}). Use torch.uint8.")
         return _from_array(image.detach().cpu(), is_numpy=False)
-    if image.dtype.kind not in "buif" or image.dtype.itemsize > 8:
+    if image.dtype.kind not in "buif" or image.dtype.itemsize > 8 or image.dtype in (np.uint32, np.uint64):
         raise ImageError(f"A picture cannot hold values of the type {image.dtype}. Use np.uint8.")
     return _from_array(torch.from_numpy(np.array(image, image.dtype.newbyteorder("="))), is_numpy=True)
 
 
 def _open(name: str, allow_url: bool) -> PIL.Image.Image:
     if not name.startswith(("http://", "https://")):
-        return open_picture(Path(name).expanduser())
+        try:
+            return open_picture(Path(name).expanduser())
+        except (OSError, RuntimeError) as error:  # a home that does not exist, a name that is too long
+            raise ImageError(f"{name!r:.120} is not a path that can be read ({error!s:.120}).") from error
     if not allow_url:
         raise ImageError(f"{name!r} is a URL, and nothing is downloaded unasked. Use allow_url=True, or give a file.")
     return open_picture(name)

@@ -27,8 +27,7 @@ def label_scores(logit_QT: Tensor, label_tokens: Sequence[Sequence[int]], *, agg
         ConfigError: the aggregation does not exist.
         PromptError: there are no labels, or one has no tokens or tokens beyond the logits.
     """
-    if aggregate not in ("mean", "max"):
-        raise ConfigError(f"aggregate={aggregate!r} is not known. Use 'mean' or 'max'.")
+    check_aggregation(aggregate)
     if not label_tokens:
         raise PromptError("There are no labels to score. Give the token positions of at least one label.")
     width = logit_QT.shape[1]
@@ -47,3 +46,13 @@ def label_scores(logit_QT: Tensor, label_tokens: Sequence[Sequence[int]], *, agg
     count_L = torch.tensor([len(tokens) for tokens in label_tokens], device=logit_QT.device)
     own_LP = torch.arange(longest, device=logit_QT.device) < count_L[:, None]
     return (score_QLP * own_LP).sum(dim=2) / count_L
+
+
+def check_aggregation(aggregate: str) -> None:
+    """Check the name of an aggregation.
+
+    Raises:
+        ConfigError: it does not exist.
+    """
+    if aggregate not in ("mean", "max"):
+        raise ConfigError(f"aggregate={aggregate!r} is not known. Use 'mean' or 'max'.")

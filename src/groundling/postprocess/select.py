@@ -10,7 +10,7 @@ from torch import Tensor
 
 from groundling.errors import ConfigError
 from groundling.postprocess.boxes import pixel_corners
-from groundling.postprocess.label_scores import Aggregation, label_scores
+from groundling.postprocess.label_scores import Aggregation, check_aggregation, label_scores
 from groundling.postprocess.nms import class_wise_nms
 
 
@@ -61,10 +61,7 @@ def select_detections(
         ConfigError: a number is outside its range, or the aggregation does not exist.
         PromptError: there are no labels, or their tokens do not fit the logits.
     """
-    if not 0 <= threshold <= 1:
-        raise ConfigError(f"threshold must be within 0..1, got {threshold!r}.")
-    if top_k is not None and top_k < 1:
-        raise ConfigError(f"top_k must be at least 1, or None for all boxes; got {top_k!r}.")
+    check_selection(threshold=threshold, top_k=top_k, nms_iou=nms_iou, aggregate=aggregate)
     if min(image_hw) < 1:
         raise ConfigError(f"image_hw must be the height and width of a picture in pixels, got {image_hw!r}.")
     score_QL = label_scores(logit_QT, label_tokens, aggregate=aggregate)
@@ -77,3 +74,20 @@ def select_detections(
         query_N, box_xyxy_N4 = query_N[kept], box_xyxy_N4[kept]
     query_N, box_xyxy_N4 = query_N[:top_k], box_xyxy_N4[:top_k]
     return Selection(box_xyxy_N4, score_Q[query_N], label_Q[query_N], score_QL[query_N], query_N)
+
+
+def check_selection(*, threshold: float, top_k: int | None, nms_iou: float | None, aggregate: str) -> None:
+    """Check the options of `select_detections`, so that a mistake is told before anything is computed.
+
+    Raises:
+        ConfigError: a number is outside its range, or the aggregation does not exist.
+    """
+    for name, value in (("threshold", threshold), ("nms_iou", nms_iou)):
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if value is not None and not (is_number and 0 <= value <= 1):
+            raise ConfigError(f"{name} must be within 0..1, got {value!r}.")
+    if threshold is None:
+        raise ConfigError("threshold must be within 0..1, got None.")
+    if top_k is not None and (isinstance(top_k, bool) or not isinstance(top_k, int) or top_k < 1):
+        raise ConfigError(f"top_k must be at least 1, or None for all boxes; got {top_k!r}.")
+    check_aggregation(aggregate)

@@ -1,6 +1,6 @@
 """Pixels and strings to tensors: image processor, annotations, tokenizer, prompts, and the processor over them."""
 
-from groundling.files.pictures import open_picture, rgb_picture
+from groundling.pictures.reading import open_picture, rgb_picture
 from groundling.processing.annotations import AnnotationFormat
 from groundling.processing.batch_feature import BatchFeature
 from groundling.processing.image_processor import GroundingDinoImageProcessor, GroundingDinoImageProcessorFast

@@ -9,7 +9,8 @@ from typing import Any, ClassVar, Self, Unpack
 from torch import Tensor
 
 from groundling.errors import CheckpointError
-from groundling.files import HubOptions, Location, locate, read_json, write_json
+from groundling.files import Location, locate, read_json, split_hub_options, write_json
+from groundling.keywords import check_keywords
 from groundling.postprocess import HasBoxes, detect_tokens
 from groundling.processing.annotations import (
     AnnotationFormat,
@@ -31,7 +32,6 @@ from groundling.processing.image_settings import (
     saved_settings,
 )
 from groundling.processing.images import Picture, picture_list, picture_tensor
-from groundling.processing.keywords import check_keywords
 from groundling.processing.label_transforms import normalised_label, padded_label, resized_label
 from groundling.processing.pixels import batch_mask, batch_pixels
 from groundling.processing.resize import resize
@@ -39,7 +39,6 @@ from groundling.processing.sizes import SizeDict, target_size
 
 IMAGE_PROCESSOR_FILE = "preprocessor_config.json"
 PROCESSOR_FILE = "processor_config.json"
-_HUB_OPTIONS = frozenset(HubOptions.__annotations__)
 _TYPE_KEYS = ("image_processor_type", "feature_extractor_type", "processor_class", "_valid_processor_keys")
 
 
@@ -183,8 +182,8 @@ class GroundingDinoImageProcessor:
             CheckpointError: there is no such place, or it has no image processor.
             TypeError: an option does not exist.
         """
-        hub: HubOptions = {name: options.pop(name) for name in _HUB_OPTIONS & options.keys()}  # type: ignore[assignment]
-        return cls.from_dict(read_image_processor(locate(pretrained_model_name_or_path, **hub)), **options)
+        hub, settings = split_hub_options(options)
+        return cls.from_dict(read_image_processor(locate(pretrained_model_name_or_path, **hub)), **settings)
 
     @classmethod
     def from_dict(cls, image_processor_dict: Mapping[str, Any], **options: Unpack[ImageProcessorOptions]) -> Self:

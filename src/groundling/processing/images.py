@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from groundling.errors import ConfigError, ImageError
-from groundling.files.pictures import open_picture, rgb_picture
+from groundling.pictures.reading import open_picture, rgb_picture
 
 logger = logging.getLogger(__name__)
 

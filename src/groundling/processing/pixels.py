@@ -30,12 +30,12 @@ class PixelArithmetic(NamedTuple):
         """Return the dtype that an image has afterwards."""
         if self.mean is not None:
             return torch.float32
-        return image.dtype if self.rescale_factor is None else torch.result_type(image, self.rescale_factor)
+        return image.dtype if self.rescale_factor is None else torch.result_type(image, float(self.rescale_factor))
 
     def write(self, image: Tensor, out: Tensor) -> None:
         """Compute the pixels of `image` [C, H, W] into `out`, which has the same shape and the dtype of `dtype`."""
         if self.mean is None:
-            out.copy_(image if self.rescale_factor is None else image * self.rescale_factor)
+            out.copy_(image if self.rescale_factor is None else image * float(self.rescale_factor))
             return
         shift, scale = self.shift_and_scale()
         if shift.shape[0] not in (1, image.shape[0]):

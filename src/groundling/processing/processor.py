@@ -9,18 +9,19 @@ from typing import Any, ClassVar, Protocol, Self
 from torch import Tensor
 
 from groundling.errors import PromptError
-from groundling.files import HubOptions, locate, write_json
+from groundling.files import locate, split_hub_options, write_json
+from groundling.keywords import check_keywords
 from groundling.postprocess import HasBoxes, TargetSizes, detect_phrases, phrase_token_ids
 from groundling.processing.batch_feature import BatchFeature
 from groundling.processing.image_processor import PROCESSOR_FILE, GroundingDinoImageProcessor, read_image_processor
 from groundling.processing.image_settings import CALL_OPTIONS as IMAGE_OPTIONS
 from groundling.processing.image_settings import CONSTRUCTOR_OPTIONS as IMAGE_SETTINGS
-from groundling.processing.keywords import check_keywords
 from groundling.processing.text_batch import CALL_OPTIONS as TEXT_OPTIONS
 from groundling.processing.tokenizer import SETTINGS as TOKENIZER_SETTINGS
 from groundling.processing.tokenizer import GroundingDinoTokenizer
 
-_HUB_OPTIONS = frozenset(HubOptions.__annotations__)
+_WITHOUT_EFFECT = frozenset({"use_fast", "trust_remote_code"})
+"""Options of other libraries that people pass and that could change nothing here."""
 _ANNOTATION_OPTIONS = frozenset({"annotations", "return_segmentation_masks", "masks_path"})
 _IMAGE_CALL = IMAGE_OPTIONS | _ANNOTATION_OPTIONS
 _GROUPS = ("text_kwargs", "images_kwargs", "common_kwargs")
@@ -200,17 +201,18 @@ class GroundingDinoProcessor:
         Args:
             pretrained_model_name_or_path: the checkpoint's name.
             **options: those of `HubOptions` say where to look; settings of the image processor and of the tokenizer
-                replace the files'.
+                replace the files'; `use_fast` and `trust_remote_code` have no effect.
 
         Raises:
             CheckpointError: there is no such place, or a part's files are missing or damaged.
             TypeError: an option does not exist.
         """
-        check_keywords(f"{cls.__name__}.from_pretrained", options, _HUB_OPTIONS | IMAGE_SETTINGS | TOKENIZER_SETTINGS)
-        hub: HubOptions = {name: options[name] for name in _HUB_OPTIONS & options.keys()}  # type: ignore[assignment]
+        hub, settings = split_hub_options(options)
         location = locate(pretrained_model_name_or_path, **hub)
-        image_options = {name: value for name, value in options.items() if name in IMAGE_SETTINGS}
-        text_options = {name: value for name, value in options.items() if name in TOKENIZER_SETTINGS}
+        settings = {name: value for name, value in settings.items() if name not in _WITHOUT_EFFECT}
+        check_keywords(f"{cls.__name__}.from_pretrained", settings, IMAGE_SETTINGS | TOKENIZER_SETTINGS)
+        image_options = {name: value for name, value in settings.items() if name in IMAGE_SETTINGS}
+        text_options = {name: value for name, value in settings.items() if name in TOKENIZER_SETTINGS}
         image_processor = GroundingDinoImageProcessor.from_dict(read_image_processor(location), **image_options)
         return cls(image_processor, GroundingDinoTokenizer.from_location(location, **text_options))
 

@@ -1,7 +1,7 @@
 """From labels to a prompt, with each label's tokens fixed when it is built."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 
 import torch
 from torch import Tensor
@@ -122,12 +122,16 @@ def _checked_labels(labels: Sequence[str]) -> list[str]:
             f"The labels are one string, {labels!r:.80}. Give a list such as ['a cat', 'a remote control'], or split a "
             "prompt with labels_from_text."
         )
+    if not isinstance(labels, Iterable) or isinstance(labels, Set | Mapping | bytes):  # a set has no order to index
+        raise PromptError(f"The labels must be a list of names, got {type(labels).__name__}.")
     labels = list(labels)
     if not labels:
         raise PromptError("There are no labels. Give at least one, such as ['a cat'].")
     for index, label in enumerate(labels):
         if not isinstance(label, str):
             raise PromptError(f"Label {index} is of type {type(label).__name__}, not a string: {label!r:.80}.")
+        if any("\ud800" <= letter <= "\udfff" for letter in label):
+            raise PromptError(f"Label {index} ({label!a:.80}) holds half a character (a surrogate).")
         if not label.strip():
             raise PromptError(f"Label {index} is blank ({label!r}). Name what to find, or remove it.")
     return labels

@@ -12,9 +12,9 @@ from tokenizers.models import WordPiece
 from torch import Tensor
 
 from groundling.errors import CheckpointError, PromptError
-from groundling.files import HubOptions, Location, atomic_path, locate, read_json, write_json
+from groundling.files import Location, atomic_path, locate, read_json, split_hub_options, write_json
+from groundling.keywords import check_keywords
 from groundling.processing.batch_feature import BatchFeature
-from groundling.processing.keywords import check_keywords
 from groundling.processing.text_batch import CALL_OPTIONS, TextOptions, TokenRow, text_batch
 
 logger = logging.getLogger(__name__)
@@ -23,7 +23,6 @@ TOKENIZER_FILE, TOKENIZER_CONFIG_FILE = "tokenizer.json", "tokenizer_config.json
 VOCABULARY_FILE, SPECIAL_TOKENS_FILE = "vocab.txt", "special_tokens_map.json"
 BUNDLED_VOCABULARY = Path(__file__).with_name("bert_base_uncased_vocab.txt")
 NO_LIMIT = int(1e30)
-_HUB_OPTIONS = frozenset(HubOptions.__annotations__)
 _SPECIAL_TOKENS = {
     "unk_token": "[UNK]",
     "sep_token": "[SEP]",
@@ -105,8 +104,8 @@ class GroundingDinoTokenizer:
             CheckpointError: there is no such place, or its tokenizer files are missing or damaged.
             TypeError: an option does not exist.
         """
-        hub: HubOptions = {name: options.pop(name) for name in _HUB_OPTIONS & options.keys()}  # type: ignore[assignment]
-        return cls.from_location(locate(pretrained_model_name_or_path, **hub), **options)
+        hub, settings = split_hub_options(options)
+        return cls.from_location(locate(pretrained_model_name_or_path, **hub), **settings)
 
     @classmethod
     def from_location(cls, location: Location, **settings: Any) -> Self:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from groundling.errors import ConfigError, DatasetError, ImageError, PromptError
-from groundling.structures.drawing import draw_boxes, save_picture
+from groundling.pictures.drawing import draw_boxes, save_picture
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -163,16 +163,17 @@ class Detections:
             raise ConfigError(f"threshold must be between 0 and 1, got {threshold!r}.")
         return self[self.scores > np.float32(threshold)]
 
-    def only(self, *labels: str) -> "Detections":
-        """Keep the detections that have one of these labels, spelled as in `labels`.
+    def only(self, *labels: str | Sequence[str]) -> "Detections":
+        """Keep the detections that have one of these labels, spelled as in `labels`; a list of labels will do.
 
         Raises:
             PromptError: a word is not one of the labels.
         """
-        for label in labels:
-            if label not in self.labels:
-                raise PromptError(f"{label!r} is not one of the labels: {', '.join(map(repr, self.labels))}.")
-        wanted = [label_id for label_id, label in enumerate(self.labels) if label in labels]
+        names = [name for label in labels for name in ([label] if isinstance(label, str) else label)]
+        for name in names:
+            if name not in self.labels:
+                raise PromptError(f"{name!r} is not one of the labels: {', '.join(map(repr, self.labels))}.")
+        wanted = [label_id for label_id, label in enumerate(self.labels) if label in names]
         return self[np.isin(self.label_ids, wanted)]
 
     def sorted(self) -> "Detections":
@@ -266,12 +267,14 @@ class Detections:
             raise DatasetError(f"This is not valid JSON: {error}. Give what Detections.to_json wrote.") from error
         return cls.from_dict(value)
 
-    def draw(self, image: "PIL.Image.Image | str | os.PathLike[str] | None" = None) -> "PIL.Image.Image":
+    def draw(
+        self, image: "PIL.Image.Image | NDArray[np.uint8] | str | os.PathLike[str] | None" = None
+    ) -> "PIL.Image.Image":
         """Draw boxes, labels and scores on a copy of the picture.
 
         Args:
-            image: the picture that was searched, of any PIL mode, or its path; None opens `source`. Its EXIF
-                orientation is applied, as it was when it was searched.
+            image: the picture that was searched, of any PIL mode, or an array of bytes [H, W, 3], or its path; None
+                opens `source`. Its EXIF orientation is applied, as it was when it was searched.
 
         Returns:
             A new RGB picture of size `image_wh`.
@@ -279,17 +282,23 @@ class Detections:
         Raises:
             ImageError: the picture is of another size or cannot be read, or none is given and there is no `source`.
         """
+        import PIL.Image
+
         if image is None:
             image = self.source
         if image is None:
             raise ImageError("These detections do not know their picture's file. Give the picture to draw on.")
         last_on_top = self.sorted()[::-1]
         captions = [(item.label, f"{item.score:.2f}") for item in last_on_top]
+        if isinstance(image, np.ndarray):
+            image = PIL.Image.fromarray(image)
         picture = Path(image) if isinstance(image, str | os.PathLike) else image
         return draw_boxes(picture, last_on_top.boxes_xyxy, last_on_top.label_ids, captions, image_wh=self.image_wh)
 
     def save(
-        self, path: str | os.PathLike[str], image: "PIL.Image.Image | str | os.PathLike[str] | None" = None
+        self,
+        path: str | os.PathLike[str],
+        image: "PIL.Image.Image | NDArray[np.uint8] | str | os.PathLike[str] | None" = None,
     ) -> None:
         """Draw on a copy of the picture and write it; the ending of `path` says the format.
 

@@ -3,7 +3,7 @@
 Shapes: B image, Q query, D width, S image token, T text token, K max_text_len, N decoder layer.
 """
 
-from collections.abc import ItemsView, Iterator, KeysView, ValuesView
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, overload
 
@@ -11,9 +11,12 @@ import torch
 from torch import Tensor
 
 
-@dataclass
-class ModelOutput:
-    """Base of the outputs: an ordered mapping of the fields that are not None."""
+@dataclass(eq=False)
+class ModelOutput(Mapping[str, Any]):
+    """Base of the outputs: an ordered mapping of the fields that are not None; outputs are compared by identity."""
+
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
 
     def _present(self) -> dict[str, Any]:
         values = {field.name: getattr(self, field.name) for field in fields(self)}
@@ -34,31 +37,12 @@ class ModelOutput:
     def __len__(self) -> int:
         return len(self._present())
 
-    def __contains__(self, key: object) -> bool:
-        return key in self._present()
-
-    def keys(self) -> KeysView[str]:
-        """Names of the fields that are not None."""
-        return self._present().keys()
-
-    def values(self) -> ValuesView[Any]:
-        """Values of the fields that are not None."""
-        return self._present().values()
-
-    def items(self) -> ItemsView[str, Any]:
-        """Names and values of the fields that are not None."""
-        return self._present().items()
-
-    def get(self, key: str, default: Any = None) -> Any:
-        """Return a field, or `default` if it is None or there is no such field."""
-        return self._present().get(key, default)
-
     def to_tuple(self) -> tuple[Any, ...]:
         """Return the values of the fields that are not None."""
         return tuple(self._present().values())
 
 
-@dataclass
+@dataclass(eq=False)
 class GroundingDinoEncoderOutput(ModelOutput):
     """Output of the feature enhancer.
 
@@ -78,7 +62,7 @@ class GroundingDinoEncoderOutput(ModelOutput):
     attentions: tuple[tuple[Tensor, ...], ...] | None = None
 
 
-@dataclass
+@dataclass(eq=False)
 class GroundingDinoModelOutput(ModelOutput):
     """Output of the model without detection heads.
 
@@ -117,7 +101,7 @@ class GroundingDinoModelOutput(ModelOutput):
     encoder_pred_boxes: Tensor | None = None
 
 
-@dataclass
+@dataclass(eq=False)
 class GroundingDinoObjectDetectionOutput(ModelOutput):
     """Output of the detector: the losses, the predictions, then the fields of `GroundingDinoModelOutput`.
 

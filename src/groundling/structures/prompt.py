@@ -20,13 +20,14 @@ class Caption:
     Attributes:
         text: the sentence.
         spans: for each phrase the character ranges [start, end) that spell it in `text`; most phrases have one range,
-            "left ... dog" may have two.
+            "left ... dog" may have two. A phrase of one range may be given as that range alone.
     """
 
     text: str
     spans: tuple[tuple[Span, ...], ...]
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "spans", tuple((span,) if _is_range(span) else tuple(span) for span in self.spans))
         if not self.text.strip():
             raise PromptError("The caption is empty. Give a sentence and the character spans of the phrases to find.")
         if not self.spans:
@@ -36,7 +37,10 @@ class Caption:
         for phrase, ranges in enumerate(self.spans):
             if not ranges:
                 raise PromptError(f"Phrase {phrase} of the caption {self.text!r} has no character range.")
-            for start, end in ranges:
+            for place in ranges:
+                if not _is_range(place):
+                    raise PromptError(f"Phrase {phrase} has the span {place!r}. A span is a pair (start, end).")
+                start, end = place
                 if not 0 <= start < end <= len(self.text):
                     raise PromptError(
                         f"Phrase {phrase} has the span [{start}, {end}), but the caption {self.text!r} has "
@@ -47,6 +51,10 @@ class Caption:
     def phrases(self) -> tuple[str, ...]:
         """The text of each phrase; several ranges are joined by a space."""
         return tuple(" ".join(self.text[start:end] for start, end in ranges) for ranges in self.spans)
+
+
+def _is_range(span: object) -> bool:
+    return isinstance(span, tuple | list) and len(span) == 2 and all(isinstance(place, int) for place in span)
 
 
 @dataclass(frozen=True, slots=True)

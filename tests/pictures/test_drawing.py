@@ -7,7 +7,7 @@ import PIL.Image
 import pytest
 
 from groundling.errors import ImageError
-from groundling.structures import drawing
+from groundling.pictures import drawing
 from groundling.structures.detections import Detections
 
 
@@ -86,6 +86,7 @@ def test_a_path_will_do_and_the_source_is_remembered(tmp_path):
     picture.save(tmp_path / "a.png")
     found = build((64, 48))
     assert found.draw(tmp_path / "a.png").tobytes() == found.draw(picture).tobytes()
+    assert found.draw(np.asarray(picture)).tobytes() == found.draw(picture).tobytes()
     with pytest.raises(ImageError, match=r"do not know their picture's file. Give the picture"):
         found.draw()
     with pytest.raises(ImageError, match=r"no.png"):

@@ -46,7 +46,7 @@ def draw_boxes(
     """
     import supervision
 
-    from groundling.files.pictures import open_picture, rgb_picture
+    from groundling.pictures.reading import open_picture, rgb_picture
 
     if isinstance(image, Path):
         scene = open_picture(image)

@@ -4,6 +4,11 @@ from collections.abc import Collection, Iterable
 from difflib import get_close_matches
 
 
+def closest(name: str, allowed: Collection[str], *, cutoff: float = 0.6) -> str | None:
+    """Return the allowed name that is most like a given one; None if none is, by difflib's measure of 0..1."""
+    return next(iter(get_close_matches(name, list(allowed), n=1, cutoff=cutoff)), None)
+
+
 def check_keywords(owner: str, given: Iterable[str], allowed: Collection[str]) -> None:
     """Refuse the first keyword that is not allowed.
 
@@ -18,6 +23,6 @@ def check_keywords(owner: str, given: Iterable[str], allowed: Collection[str]) -
     for name in given:
         if name in allowed:
             continue
-        close = get_close_matches(name, list(allowed), n=1)
-        hint = f"Did you mean {close[0]!r}?" if close else f"It takes: {', '.join(sorted(allowed))}."
+        close = closest(name, allowed)
+        hint = f"Did you mean {close!r}?" if close else f"It takes: {', '.join(sorted(allowed))}."
         raise TypeError(f"{owner} got an unexpected keyword argument {name!r}. {hint}")
