@@ -133,3 +133,10 @@ def test_a_mistake_in_its_own_process():
     done = groundling("detect")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("groundling: Nothing to find is named")
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+def test_closed_streams_are_no_error(closed):
+    command = f'"{sys.executable}" -m groundling --version {closed}'
+    result = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=60, check=False)
+    assert (result.returncode, result.stderr) == (0, "")

@@ -59,6 +59,13 @@ def test_a_file_brings_its_neighbours(tmp_path: Path) -> None:
     assert location.find("config.json") == tmp_path / "config.json"
 
 
+@pytest.fixture
+def reachable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hub that answers the first question."""
+    monkeypatch.setattr("huggingface_hub.get_hf_file_metadata", lambda *_, **__: None)
+
+
+@pytest.mark.usefixtures("reachable")
 def test_the_cache_is_used_before_the_network(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
 
@@ -86,6 +93,7 @@ def test_without_network(cache: Path) -> None:
         locate("someone/other", cache_dir=cache).find("config.json")  # the tests run offline
 
 
+@pytest.mark.usefixtures("reachable")
 def test_a_file_that_the_repository_does_not_have(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def absent(*_: object, **__: object) -> None:
         raise EntryNotFoundError("404")
@@ -97,6 +105,7 @@ def test_a_file_that_the_repository_does_not_have(cache: Path, monkeypatch: pyte
         location.require("vocab.txt")
 
 
+@pytest.mark.usefixtures("reachable")
 def test_errors_of_the_hub_are_told(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("500 server error\nand a long story")
@@ -104,3 +113,23 @@ def test_errors_of_the_hub_are_told(cache: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("huggingface_hub.hf_hub_download", broken)
     with pytest.raises(CheckpointError, match=r"\(RuntimeError: 500 server error\)"):
         locate("someone/model", cache_dir=cache).find("vocab.txt")
+
+
+def test_no_network_is_noticed_before_a_download_is_tried(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def refuse(url: str, **_: object) -> None:
+        asked.append(url)
+        raise ConnectionError("no route")
+
+    def download(*_: object, **__: object) -> None:
+        raise AssertionError("a download retries for half a minute")
+
+    monkeypatch.setattr("huggingface_hub.get_hf_file_metadata", refuse)
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
+    location = locate("someone/model", cache_dir=cache)
+    assert location.find("model.safetensors") is None
+    assert location.find("vocab.txt") is None
+    assert len(asked) == 1
+    with pytest.raises(CheckpointError, match=r"someone/other.*ConnectionError: no route"):
+        locate("someone/other", cache_dir=cache).find("config.json")

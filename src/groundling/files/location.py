@@ -101,6 +101,7 @@ class _Hub(Location):
     def __init__(self, name: str, options: HubOptions) -> None:
         self.name = name
         self._options = options
+        self._answered = False
         self._failure: str | None = None
 
     def find(self, filename: str) -> Path | None:
@@ -111,12 +112,33 @@ class _Hub(Location):
         known_to_be_absent, cached = self._cached(filename)
         if cached is not None or known_to_be_absent or self._options.get("local_files_only", False):
             return cached
-        return self._fetch(filename) if self._failure is None else None
+        if self._failure is None and not self._answered:
+            self._knock(filename)
+        if self._failure is None:
+            return self._fetch(filename)
+        if self._snapshot_is_cached():
+            return None
+        raise CheckpointError(self._unreachable(filename))
 
     def first_of(self, *filenames: str) -> Path | None:
         """Return the local path of the first of several alternative files."""
         cached = (self._cached(filename)[1] for filename in filenames)
         return next((path for path in cached if path is not None), None) or super().first_of(*filenames)
+
+    def _knock(self, filename: str) -> None:
+        """Ask the hub once without retrying: a download would try for half a minute where there is no network."""
+        from huggingface_hub import get_hf_file_metadata, hf_hub_url
+        from huggingface_hub.errors import HfHubHTTPError
+
+        subfolder, revision = self._options.get("subfolder"), self._options.get("revision")
+        try:
+            url = hf_hub_url(self.name, filename, subfolder=subfolder, revision=revision)
+            get_hf_file_metadata(url, token=self._options.get("token"))
+        except HfHubHTTPError:
+            pass  # an answer, whatever it says: the download will tell what is wrong
+        except Exception as error:  # the hub client raises errors of several HTTP libraries
+            self._failure = _reason(error)
+        self._answered = True
 
     def _fetch(self, filename: str) -> Path | None:
         from huggingface_hub import hf_hub_download
