@@ -1,10 +1,13 @@
 """Every code block of the documents runs; every link and every named file and test exists."""
 
 import re
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image, ImageChops
 
 from contracts.conftest import ROOT, Run
 
@@ -70,3 +73,23 @@ def test_the_project_stands_alone() -> None:
         for path in (ROOT / folder).rglob("*"):
             if path.suffix in (".py", ".md", ".toml", ".txt") and path.name not in allowed:
                 assert not forbidden.search(path.read_text(encoding="utf-8")), path
+
+
+def test_the_demo_runs_and_says_what_it_is(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "examples", tmp_path / "examples")
+    command = [sys.executable, "examples/demo.py"]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
+    assert result.returncode == 0, result.stderr
+    assert "The weights of this demo are random" in result.stdout
+    assert "a red circle" in result.stdout
+    with Image.open(tmp_path / "out" / "demo.png") as picture, Image.open(ROOT / "docs/images/demo.png") as shown:
+        assert picture.size == shown.size == (640, 480)
+
+
+def test_the_demo_picture_is_what_its_script_draws(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "examples", tmp_path / "examples", ignore=shutil.ignore_patterns("*.png"))
+    subprocess.run([sys.executable, "examples/make_picture.py"], cwd=tmp_path, check=True, timeout=60)
+    name = "examples/images/shapes.png"
+    with Image.open(tmp_path / name) as drawn, Image.open(ROOT / name) as kept:
+        difference = ImageChops.difference(drawn.convert("RGB"), kept.convert("RGB"))
+    assert max(high for _, high in difference.getextrema()) <= 8  # releases of Pillow smooth edges a little differently

@@ -252,6 +252,8 @@ def test_a_prompt_that_is_too_long_is_refused(tiny_detector: GroundingDinoForObj
         pytest.param(
             {"pixel_values": [1]}, TypeError, "pixel_values must be a tensor, got list.*return_tensors='pt'", id="list"
         ),
+        pytest.param({"pixel_values": torch.zeros(3, 64, 64)}, ImageError, r"\[batch, 3, height", id="no batch"),
+        pytest.param({"pixel_values": torch.zeros(1, 4, 64, 64)}, ImageError, r"but has \(1, 4, 64", id="channels"),
         pytest.param({"input_ids": [[1]]}, TypeError, "input_ids must be a tensor", id="ids"),
         pytest.param(
             {"pixel_mask": torch.ones(1, 7, 9)}, ImageError, r"\(1, 7, 9\), but pixel_values \(1, 3", id="mask"

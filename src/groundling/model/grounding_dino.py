@@ -63,9 +63,15 @@ class GroundingDinoModel(PretrainedModel):
             pixel_mask: 1 or True where a pixel is picture, 0 on padding [B, H, W]; None means no padding.
 
         Raises:
-            ImageError: the mask does not belong to the pixels.
+            ImageError: the pixels have another shape, or the mask does not belong to them.
         """
         _check_tensor("pixel_values", pixel_values)
+        channels = self.config.backbone_config.num_channels
+        if pixel_values.ndim != 4 or pixel_values.shape[1] != channels:
+            raise ImageError(
+                f"pixel_values must have the shape [batch, {channels}, height, width], "
+                f"but has {tuple(pixel_values.shape)}."
+            )
         if pixel_mask is not None and pixel_mask.shape != (pixel_values.shape[0], *pixel_values.shape[-2:]):
             raise ImageError(
                 f"pixel_mask has the shape {tuple(pixel_mask.shape)}, but pixel_values {tuple(pixel_values.shape)}. "
