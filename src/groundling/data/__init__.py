@@ -1,0 +1,1 @@
+"""Pictures with labelled objects: made here or read from files."""

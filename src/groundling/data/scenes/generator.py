@@ -1,0 +1,129 @@
+"""From a seed and a number to a scene."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+from PIL import Image
+
+from groundling.data.scenes.paint import LARGEST_TURN, Cover, background, cover, fill, photograph
+from groundling.data.scenes.things import COLORS, HELD_OUT, SHAPES, SIZES, TEXTURES, Thing
+from groundling.errors import ConfigError
+
+SPLITS = ("train", "seen", "held_out")
+"""Training; unseen pictures of the same pairs; pictures in which at least one thing is of a held-out pair."""
+
+MOST_THINGS = 7
+SMALLEST_VISIBLE = 0.5
+"""A thing of which less can be seen behind others is taken out again."""
+
+SMALLEST_GAP = 0.7
+"""Distance of two centres over the sum of the radii: things overlap a little, never coincide."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scene:
+    """A picture and everything in it.
+
+    Attributes:
+        image: RGB, square.
+        things: what is in it, the farthest first.
+        boxes_xyxy: [N, 4] float32, pixels; tight around what can be seen of each thing.
+        masks: [N, H, W] bool, what can be seen of each thing.
+    """
+
+    image: Image.Image
+    things: tuple[Thing, ...]
+    boxes_xyxy: NDArray[np.float32]
+    masks: NDArray[np.bool_]
+
+
+def make_scene(seed: int, number: int, *, split: str = "train", size: int = 224) -> Scene:
+    """Make one scene; the same arguments always give the same one.
+
+    Args:
+        seed: of the data set, from 0.
+        number: of the scene in the data set, from 0.
+        split: one of SPLITS; the splits share no scene.
+        size: side of the picture in pixels, at least 64.
+
+    Raises:
+        ConfigError: an argument is out of range.
+    """
+    if split not in SPLITS:
+        raise ConfigError(f"split={split!r} is unknown. Use one of {', '.join(SPLITS)}.")
+    if seed < 0 or number < 0 or size < 64:
+        raise ConfigError(f"seed={seed} and number={number} must be at least 0, size={size} at least 64.")
+    rng = np.random.default_rng([seed, SPLITS.index(split), number])
+    things = _things(rng, split, size)
+    covers = [cover(thing, size) for thing in things]
+    things, covers = _without_hidden(things, covers)
+    pixels = background(size, rng)
+    for thing, share in zip(things, covers, strict=True):
+        pixels = pixels + (fill(thing, size, rng) - pixels) * share[..., None]
+    masks = _visible(covers)
+    boxes = np.array([_tight_box(mask) for mask in masks], np.float32).reshape(-1, 4)
+    return Scene(photograph(pixels, rng), tuple(things), boxes, masks)
+
+
+def _things(rng: Generator, split: str, size: int) -> list[Thing]:
+    """Choose things one after the other, where there is room for them."""
+    things: list[Thing] = []
+    for place in range(int(rng.integers(1, MOST_THINGS + 1))):
+        pair = _pair(rng, held_out=split == "held_out" and (place == 0 or rng.random() < 0.5))
+        if things and rng.random() < 0.35:  # a near miss: the same shape or the same colour as one that is there
+            other = things[int(rng.integers(len(things)))]
+            near = (other.color, pair[1]) if rng.random() < 0.5 else (pair[0], other.shape)
+            pair = near if split == "held_out" or near not in HELD_OUT else pair
+        thing = _place(rng, pair, size)
+        gaps = [np.hypot(*np.subtract(thing.center, o.center)) / (thing.radius + o.radius) for o in things]
+        if min(gaps, default=1.0) >= SMALLEST_GAP:
+            things.append(thing)
+    return things
+
+
+def _pair(rng: Generator, *, held_out: bool) -> tuple[str, str]:
+    pairs = [(color, shape) for color in COLORS for shape in SHAPES if ((color, shape) in HELD_OUT) == held_out]
+    return pairs[int(rng.integers(len(pairs)))]
+
+
+def _place(rng: Generator, pair: tuple[str, str], size: int) -> Thing:
+    name = str(rng.choice(list(SIZES)))
+    radius = float(rng.uniform(*SIZES[name]) * size)
+    x, y = rng.uniform(radius * 0.9, size - radius * 0.9, 2)
+    return Thing(
+        shape=pair[1],
+        color=pair[0],
+        texture=str(rng.choice(TEXTURES, p=[0.4, 0.2, 0.2, 0.2])),
+        size=name,
+        center=(float(x), float(y)),
+        radius=radius,
+        angle=float(rng.uniform(-LARGEST_TURN, LARGEST_TURN)),
+        squeeze=float(rng.uniform(0.85, 1.0)),
+    )
+
+
+def _visible(covers: list[Cover]) -> NDArray[np.bool_]:
+    """Return what can be seen of each thing when later ones lie on earlier ones."""
+    masks = np.array([share > 0.5 for share in covers], bool)
+    for index in range(len(masks)):
+        masks[index] &= ~masks[index + 1 :].any(axis=0)
+    return masks
+
+
+def _without_hidden(things: list[Thing], covers: list[Cover]) -> tuple[list[Thing], list[Cover]]:
+    """Take out things of which too little can be seen, until all can be seen."""
+    while True:
+        whole = [int((share > 0.5).sum()) for share in covers]
+        seen = _visible(covers).sum(axis=(1, 2))
+        hidden = [i for i in range(len(things)) if seen[i] < SMALLEST_VISIBLE * whole[i]]
+        if not hidden:
+            return things, covers
+        things = [thing for i, thing in enumerate(things) if i != hidden[0]]
+        covers = [share for i, share in enumerate(covers) if i != hidden[0]]
+
+
+def _tight_box(mask: NDArray[np.bool_]) -> tuple[int, int, int, int]:
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
