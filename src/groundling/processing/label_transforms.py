@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from groundling.ops.boxes import xyxy_to_cxcywh
 from groundling.processing.annotations import Label
 from groundling.processing.resize import resize_masks
 
@@ -31,9 +32,7 @@ def resized_label(label: Label, old: Size, new: Size) -> Label:
 
 def normalised_label(label: Label, size: Size) -> Label:
     """Turn corners in pixels into (centre x, centre y, width, height) as fractions of the picture's `size`."""
-    left, top, right, bottom = label["boxes"].unbind(-1)
-    boxes = torch.stack([(left + right) / 2, (top + bottom) / 2, right - left, bottom - top], dim=-1)
-    return label | {"boxes": boxes / _whwh(size)}
+    return label | {"boxes": xyxy_to_cxcywh(label["boxes"]) / _whwh(size)}
 
 
 def padded_label(label: Label, size: Size, padded: Size, *, is_normalised: bool) -> Label:
