@@ -67,7 +67,6 @@ class SwinTransformer(nn.Module):
         super().__init__()
         self.window_size = block.window_size
         self.out_stages = tuple(out_stages)
-        self.out_widths = [widths[stage - 1] for stage in out_stages]
         self.patch_embedding = PatchEmbedding(
             patch_size=patch_size, num_channels=num_channels, width=widths[0], dropout=block.dropout
         )
