@@ -17,7 +17,7 @@ from groundling.errors import ImageError
 DOWNLOAD_SECONDS = 30
 _ORIENTATION_TAG = 0x0112
 _UPRIGHT = 1
-_16_BIT_STEP = 257  # 65535 / 255: the high byte, correctly rounded
+SIXTEEN_BIT_STEP = 257  # 65535 / 255: the high byte, correctly rounded
 
 
 def open_picture(source: str | Path | bytes) -> Image.Image:
@@ -121,7 +121,7 @@ def _grey_8_bit(values: np.ndarray, mode: str, name: str) -> np.ndarray:
     if mode == "F" and values.max() <= 1.0:
         values = values * 255.0
     elif mode.startswith("I;16") or values.max() > 255:
-        values = values / _16_BIT_STEP
+        values = values / SIXTEEN_BIT_STEP
     grey: np.ndarray = np.rint(values).clip(0, 255).astype(np.uint8)
     return grey
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from groundling.errors import ImageError
-from groundling.pictures.reading import open_picture, rgb_picture
+from groundling.pictures.reading import SIXTEEN_BIT_STEP, open_picture, rgb_picture
 from groundling.processing.images import picture_tensor
 
 Picture = str | os.PathLike[str] | bytes | PIL.Image.Image | NDArray[Any] | Tensor
@@ -30,7 +30,6 @@ _TENSOR_TYPES = (
     torch.float64,
 )
 _RANGE_TOLERANCE = 1e-3  # resizing with a sharp filter leaves 0..1 by as much
-_SIXTEEN_BIT_STEP = 257  # 65535 / 255
 
 
 def read_picture(image: Picture, *, allow_url: bool = False) -> Tensor:
@@ -100,7 +99,7 @@ def _eight_bit(values: Tensor) -> Tensor:
     if values.dtype == torch.bool:
         return values.to(torch.uint8) * 255
     if values.dtype == torch.uint16:
-        return (values.to(torch.float32) / _SIXTEEN_BIT_STEP).round().to(torch.uint8)
+        return (values.to(torch.float32) / SIXTEEN_BIT_STEP).round().to(torch.uint8)
     if values.is_complex():
         raise ImageError(f"A picture cannot hold values of the type {values.dtype}. Use torch.uint8.")
     low, high = float(values.min()), float(values.max())
