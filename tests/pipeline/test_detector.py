@@ -261,6 +261,15 @@ def test_as_many_prompts_as_pictures(detector, count):
         list(detector.detect_many([picture()] * count, [["a"], ["b"]]))
 
 
+@pytest.mark.parametrize("size", [(1, 1), (5000, 100), (100, 5000), (1, 4000)], ids=str)
+def test_pictures_of_extreme_shape(detector, size):
+    found = detector(picture(*size), LABELS, threshold=0)
+    assert len(found) > 0
+    assert found.image_wh == size
+    assert (found.boxes_xyxy >= 0).all()
+    assert (found.boxes_xyxy <= [*size, *size]).all()
+
+
 def test_every_form_of_a_picture_gives_the_same(detector, tmp_path):
     image = picture(40, 30)
     image.save(tmp_path / "a.png")
