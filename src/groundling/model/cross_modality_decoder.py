@@ -30,6 +30,7 @@ class CrossModalityDecoder(nn.Module):
         text: TextFeatures,
         box_heads: nn.ModuleList | None,
         *,
+        query_mask: Tensor | None = None,
         attentions: bool = False,
     ) -> DecodedQueries:
         """Decode.
@@ -39,6 +40,7 @@ class CrossModalityDecoder(nn.Module):
             image: enhanced image tokens.
             text: enhanced text tokens.
             box_heads: heads that refine the boxes after each layer, one or one for each; without them boxes stay.
+            query_mask: True where a query may look at another one, broadcasts to [B, H, Q, Q]; None lets all see all.
             attentions: also return the attention weights of each layer.
         """
         x_BQD, box_BQ4 = queries.content_BQD, queries.box_BQ4
@@ -48,7 +50,9 @@ class CrossModalityDecoder(nn.Module):
             box_BQL4 = box_BQ4[:, :, None] * ratio_B1L4
             encoding_BQE = box_position_encoding(box_BQL4[:, :, 0], self.width).to(x_BQD.dtype)
             position_BQD = self.reference_point_head(encoding_BQE)
-            x_BQD, layer_weights = layer(x_BQD, position_BQD, box_BQL4, image, text, attentions)
+            x_BQD, layer_weights = layer(
+                x_BQD, position_BQD, box_BQL4, image, text, query_mask=query_mask, attentions=attentions
+            )
             if box_heads is not None:
                 change_BQ4 = head_of_layer(box_heads, number)(x_BQD).float()
                 box_BQ4 = (change_BQ4 + inverse_sigmoid(box_BQ4)).sigmoid().detach()
@@ -91,6 +95,8 @@ class CrossModalityDecoderLayer(nn.Module):
         box_BQL4: Tensor,
         image: ImageFeatures,
         text: TextFeatures,
+        *,
+        query_mask: Tensor | None,
         attentions: bool,
     ) -> tuple[Tensor, DecoderAttentions | None]:
         """Return the queries after this layer [B, Q, D] and, if asked for, the attention weights.
@@ -101,10 +107,13 @@ class CrossModalityDecoderLayer(nn.Module):
             box_BQL4: their boxes on each level of the padded picture.
             image: enhanced image tokens.
             text: enhanced text tokens.
+            query_mask: True where a query may look at another one, or None.
             attentions: also return the attention weights.
         """
         query_BQD = x_BQD + position_BQD
-        attended_BQD, query_BHQQ = self.self_attention(query_BQD, query_BQD, x_BQD, weights=attentions)
+        attended_BQD, query_BHQQ = self.self_attention(
+            query_BQD, query_BQD, x_BQD, mask=query_mask, weights=attentions
+        )
         x_BQD = self.self_attention_norm(x_BQD + self.dropout(attended_BQD))
 
         attended_BQD, text_BHQT = self.text_attention(

@@ -24,8 +24,18 @@ from groundling.model.initialization import initialize
 from groundling.model.pretrained import PretrainedModel
 from groundling.model.text_mask import sub_sentence_mask
 from groundling.objective.criterion import Criterion
+from groundling.objective.positive_map import phrase_maps
+from groundling.objective.targets import read_targets
 from groundling.ops.reference_points import inverse_sigmoid
-from groundling.structures.features import EnhancedFeatures, Grounding, ImageFeatures, Prediction, TextFeatures
+from groundling.structures.features import (
+    DecodedQueries,
+    EnhancedFeatures,
+    Grounding,
+    ImageFeatures,
+    Prediction,
+    Queries,
+    TextFeatures,
+)
 from groundling.structures.outputs import (
     GroundingDinoEncoderOutput,
     GroundingDinoModelOutput,
@@ -237,13 +247,23 @@ class GroundingDinoForObjectDetection(PretrainedModel):
             text: from `encode_text`, with the same batch size.
         """
         grounding = self.model.enhance_select_decode(image, text, box_heads=self.box_heads)
-        return self._predict(text, grounding, len(grounding.decoded.states) - 1)
+        text = text._replace(token_BTD=grounding.enhanced.text_BTD)
+        return self.predict_layer(text, grounding.queries, grounding.decoded, len(grounding.decoded.states) - 1)
 
-    def _predict(self, text: TextFeatures, grounding: Grounding, layer: int) -> Prediction:
-        """Return the prediction of one decoder layer."""
-        state_BQD = grounding.decoded.states[layer]
-        start_BQ4 = grounding.queries.box_BQ4 if layer == 0 else grounding.decoded.boxes[layer - 1]
-        logit_BQT = head_of_layer(self.contrastive_heads, layer)(state_BQD, grounding.enhanced.text_BTD, text.valid_BT)
+    def predict_layer(
+        self, text: TextFeatures, queries: Queries, decoded: DecodedQueries, layer: int
+    ) -> Prediction:
+        """Return the prediction of one decoder layer.
+
+        Args:
+            text: enhanced text tokens, as the decoder read them.
+            queries: what the decoder started from.
+            decoded: its result.
+            layer: number of the layer, from 0.
+        """
+        state_BQD = decoded.states[layer]
+        start_BQ4 = queries.box_BQ4 if layer == 0 else decoded.boxes[layer - 1]
+        logit_BQT = head_of_layer(self.contrastive_heads, layer)(state_BQD, text.token_BTD, text.valid_BT)
         change_BQ4 = head_of_layer(self.box_heads, layer)(state_BQD).float()
         return Prediction(logit_BQT, (change_BQ4 + inverse_sigmoid(start_BQ4)).sigmoid())
 
@@ -293,7 +313,11 @@ class GroundingDinoForObjectDetection(PretrainedModel):
         )
         last = len(grounding.decoded.states) - 1
         first = 0 if labels is not None and self.config.auxiliary_loss else last
-        predictions = [self._predict(text, grounding, layer) for layer in range(first, last + 1)]
+        enhanced_text = text._replace(token_BTD=grounding.enhanced.text_BTD)
+        predictions = [
+            self.predict_layer(enhanced_text, grounding.queries, grounding.decoded, layer)
+            for layer in range(first, last + 1)
+        ]
         proposal = self.model.query_selection.predict(grounding.queries, grounding.proposals, text)
         base = model_output(self.config, grounding, proposal, flags)
         output = detection_output(self.config, base, predictions, input_ids)
@@ -301,7 +325,8 @@ class GroundingDinoForObjectDetection(PretrainedModel):
             compared = {"": predictions[-1]}
             compared |= {f"_{layer}": prediction for layer, prediction in enumerate(predictions[:-1])}
             compared["_enc"] = proposal
-            output.loss, output.loss_dict = Criterion(self.config)(compared, input_ids, text.valid_BT, labels)
+            targets = read_targets(labels, phrase_maps(input_ids))
+            output.loss, output.loss_dict = Criterion(self.config)(compared, targets, text.valid_BT)
         return output if flags.return_dict else detection_tuple(output)
 
     def freeze_backbone(self) -> None:

@@ -46,7 +46,7 @@ class LanguageGuidedQuerySelection(nn.Module):
 
         index_BQ = logit_BST.amax(dim=-1).topk(min(self.num_queries, logit_BST.shape[1]), dim=1).indices
         index_BQ4 = index_BQ[..., None].expand(-1, -1, 4)
-        proposals = Proposals(logit_BST, box_logit_BS4, box_logit_BS4.gather(1, index_BQ4).sigmoid())
+        proposals = Proposals(logit_BST, box_logit_BS4, index_BQ, box_logit_BS4.gather(1, index_BQ4).sigmoid())
         batch, queries = index_BQ.shape
         content_BQD = self.query_embedding.weight[:queries].expand(batch, -1, -1)
         return Queries(content_BQD, proposals.box_BQ4.detach()), proposals

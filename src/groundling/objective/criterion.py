@@ -1,18 +1,18 @@
-"""Match, then add up the losses of the last decoder layer, the earlier layers and the proposals.
+"""Match, then add up the losses of the decoder layers, the proposals and the denoising queries.
 
-Shapes: B image, Q query, T text token.
+Shapes: B picture, Q query, T text token, N matched pair.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
 from groundling.configuration import DetectorConfig
+from groundling.objective.denoising import DenoisingQueries
 from groundling.objective.losses import cardinality_error, contrastive_focal_loss, giou_loss, l1_loss
-from groundling.objective.matcher import HungarianMatcher
-from groundling.objective.positive_map import phrase_maps
-from groundling.objective.targets import Targets, read_targets
+from groundling.objective.matcher import HungarianMatcher, Matches
+from groundling.objective.targets import Targets
 from groundling.structures.features import Prediction
 
 CONTRASTIVE_COEFFICIENT = 2.0
@@ -38,52 +38,71 @@ class Criterion:
     def __call__(
         self,
         predictions: Mapping[str, Prediction],
-        token_BT: Tensor,
+        targets: Targets,
         valid_BT: Tensor,
-        labels: Sequence[Mapping[str, Tensor]],
+        *,
+        denoised: Mapping[str, Prediction] | None = None,
+        denoising: DenoisingQueries | None = None,
+        num_objects: float | None = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Compute the losses.
 
         Args:
             predictions: what is compared with the labels, by the suffix of its losses: "" for the last layer, "_0"
                 and so on for earlier layers, "_enc" for the proposals. Each is matched on its own.
-            token_BT: token ids of the prompts.
+            targets: the labelled objects.
             valid_BT: True for real tokens.
-            labels: see `groundling.objective.targets.read_targets`.
+            denoised: likewise, what became of the denoising queries; they need no matching.
+            denoising: the denoising queries.
+            num_objects: what the sums over the batch are divided by; None is the batch's number of objects. Where a
+                batch is one of several that make one step, it is the mean of their numbers. At least 1 is taken.
 
         Returns:
-            The weighted total and each loss by name, such as "loss_giou_enc". Losses are sums over the batch divided
-            by its number of objects (at least 1).
-
-        Raises:
-            DatasetError: the labels do not fit the prompts.
+            The weighted total and each loss by name, such as "loss_giou_enc".
         """
-        targets = read_targets(labels, phrase_maps(token_BT))
         losses: dict[str, Tensor] = {}
-        with torch.autocast(token_BT.device.type, enabled=False):  # matching must not depend on mixed precision
+        divisor = max(targets.count if num_objects is None else num_objects, 1)
+        with torch.autocast(valid_BT.device.type, enabled=False):  # matching must not depend on mixed precision
             for suffix, prediction in predictions.items():
-                for name, loss in self._losses(prediction, valid_BT, targets).items():
-                    losses[name + suffix] = loss
-        total = sum(weight * losses[name + suffix] for suffix in predictions for name, weight in self.weights.items())
-        assert isinstance(total, Tensor)
-        return total, losses
+                found = self._losses(prediction, targets, valid_BT[:, None].float())
+                losses |= {name + suffix: loss / divisor for name, loss in found.items()}
+                count_B = targets.valid_BG.sum(dim=1)
+                losses["cardinality_error" + suffix] = cardinality_error(prediction.logit_BQT, count_B)
+            if denoising is not None:
+                weight_BNT = denoising.weight_BN[..., None] * valid_BT[:, None]
+                for suffix, prediction in (denoised or {}).items():
+                    found = self._losses(prediction, targets, weight_BNT, denoising)
+                    losses |= {name + suffix: loss / divisor for name, loss in found.items()}
+        parts = [weight * losses[name + suffix] for suffix in _suffixes(losses) for name, weight in self.weights.items()]
+        return torch.stack(parts).sum(), losses
 
-    def _losses(self, prediction: Prediction, valid_BT: Tensor, targets: Sequence[Targets]) -> dict[str, Tensor]:
-        counts = [target.box_G4.shape[0] for target in targets]
-        contrastive, matched_boxes, target_boxes = [], [], []
-        for logit_QT, box_Q4, valid_T, target in zip(*prediction, valid_BT, targets, strict=True):
-            box_Q4 = box_Q4.float()
-            query_N, object_N = self.matcher(logit_QT, box_Q4, target)
-            positive_QT = torch.zeros_like(logit_QT)
-            positive_QT[query_N] = target.positive_GT[object_N]
-            contrastive.append(contrastive_focal_loss(logit_QT, positive_QT, valid_T, self.alpha))
-            matched_boxes.append(box_Q4[query_N])
-            target_boxes.append(target.box_G4[object_N])
-        box_N4, target_N4 = torch.cat(matched_boxes), torch.cat(target_boxes)
-        num_objects = max(sum(counts), 1)
+    def _losses(
+        self,
+        prediction: Prediction,
+        targets: Targets,
+        weight_BQT: Tensor,
+        denoising: DenoisingQueries | None = None,
+    ) -> dict[str, Tensor]:
+        """Return the three losses, summed over the batch."""
+        matches = self.matcher(prediction, targets) if denoising is None else denoising.matches
+        image_N, query_N, object_N = matches
+        positive_BQT = torch.zeros_like(prediction.logit_BQT)
+        positive_BQT[image_N, query_N] = targets.positive_BGT[image_N, object_N].to(positive_BQT.dtype)
+        box_N4 = prediction.box_BQ4[image_N, query_N]
+        target_N4 = targets.box_BG4[image_N, object_N]
+        weight_N = self._weights(matches, box_N4, denoising)
         return {
-            "loss_ce": torch.stack(contrastive).sum() / num_objects,
-            "loss_bbox": l1_loss(box_N4, target_N4) / num_objects,
-            "loss_giou": giou_loss(box_N4, target_N4) / num_objects,
-            "cardinality_error": cardinality_error(prediction.logit_BQT, counts),
+            "loss_ce": contrastive_focal_loss(prediction.logit_BQT, positive_BQT, weight_BQT, self.alpha),
+            "loss_bbox": l1_loss(box_N4, target_N4, weight_N),
+            "loss_giou": giou_loss(box_N4, target_N4, weight_N),
         }
+
+    @staticmethod
+    def _weights(matches: Matches, box_N4: Tensor, denoising: DenoisingQueries | None) -> Tensor:
+        if denoising is None:
+            return torch.ones_like(box_N4[:, 0])
+        return denoising.weight_BN[matches.image_N, matches.query_N]
+
+
+def _suffixes(losses: Mapping[str, Tensor]) -> list[str]:
+    return [name.removeprefix("loss_ce") for name in losses if name.startswith("loss_ce")]

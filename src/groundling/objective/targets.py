@@ -1,6 +1,6 @@
-"""What a picture's predictions are compared with.
+"""What predictions are compared with.
 
-Shapes: G labelled object, T text token, P phrase.
+Shapes: B picture, G labelled object, T text token, P phrase.
 """
 
 from collections.abc import Mapping, Sequence
@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from groundling.errors import DatasetError
 
@@ -16,19 +17,53 @@ LARGEST_COORDINATE = 1.001
 
 
 class Targets(NamedTuple):
-    """The labelled objects of one picture.
+    """The labelled objects of a batch; pictures with fewer objects or phrases are padded.
 
     Attributes:
-        box_G4: boxes (cx, cy, w, h) in 0..1 of the un-padded picture.
-        positive_GT: 1 on the tokens of each object's phrase, 0 elsewhere.
+        box_BG4: boxes (cx, cy, w, h) in 0..1 of the un-padded picture, float32.
+        means_BGP: True where a phrase means an object; several phrases can mean one.
+        token_BPT: 1 on the tokens of each phrase, float32.
+        valid_BG: True for objects, False for padding.
     """
 
-    box_G4: Tensor
-    positive_GT: Tensor
+    box_BG4: Tensor
+    means_BGP: Tensor
+    token_BPT: Tensor
+    valid_BG: Tensor
+
+    @property
+    def positive_BGT(self) -> Tensor:
+        """1 on the tokens of all phrases that mean an object, 0 elsewhere; float32."""
+        return (self.means_BGP.float() @ self.token_BPT).clamp(max=1.0)
+
+    @property
+    def count(self) -> int:
+        """Number of objects in the batch."""
+        return int(self.valid_BG.sum())
 
 
-def read_targets(labels: Sequence[Mapping[str, Tensor]], maps_PT: Sequence[Tensor]) -> list[Targets]:
-    """Join each picture's labels with its own prompt.
+def stack_targets(boxes_G4: Sequence[Tensor], means_GP: Sequence[Tensor], tokens_PT: Sequence[Tensor]) -> Targets:
+    """Join pictures into a batch.
+
+    Args:
+        boxes_G4: for each picture its objects' boxes (cx, cy, w, h) in 0..1.
+        means_GP: for each picture which phrase means which object.
+        tokens_PT: for each picture which tokens spell which phrase; all with the same number of tokens.
+    """
+    box_BG4 = pad_sequence(list(boxes_G4), batch_first=True)
+    token_BPT = pad_sequence(list(tokens_PT), batch_first=True)
+    means_BGP = torch.zeros(
+        (len(means_GP), box_BG4.shape[1], token_BPT.shape[1]), dtype=torch.bool, device=box_BG4.device
+    )
+    valid_BG = torch.zeros(box_BG4.shape[:2], dtype=torch.bool, device=box_BG4.device)
+    for picture, means in enumerate(means_GP):
+        means_BGP[picture, : means.shape[0], : means.shape[1]] = means
+        valid_BG[picture, : means.shape[0]] = True
+    return Targets(box_BG4, means_BGP, token_BPT, valid_BG)
+
+
+def read_targets(labels: Sequence[Mapping[str, Tensor]], maps_PT: Sequence[Tensor]) -> Targets:
+    """Join each picture's documented labels with its own prompt.
 
     Args:
         labels: for each picture `class_labels` [G], indices of phrases in that picture's prompt, and `boxes` [G, 4].
@@ -41,10 +76,12 @@ def read_targets(labels: Sequence[Mapping[str, Tensor]], maps_PT: Sequence[Tenso
         raise DatasetError("labels is one dict. Give a list with one dict for each picture.")
     if len(labels) != len(maps_PT):
         raise DatasetError(f"labels has {len(labels)} entries for {len(maps_PT)} pictures. Give one for each picture.")
-    return [_read(index, label, map_PT) for index, (label, map_PT) in enumerate(zip(labels, maps_PT, strict=True))]
+    pairs = [_read(index, label, map_PT) for index, (label, map_PT) in enumerate(zip(labels, maps_PT, strict=True))]
+    return stack_targets([box_G4 for box_G4, _ in pairs], [means_GP for _, means_GP in pairs], maps_PT)
 
 
-def _read(index: int, label: Mapping[str, Tensor], map_PT: Tensor) -> Targets:
+def _read(index: int, label: Mapping[str, Tensor], map_PT: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the boxes [G, 4] of a picture and which phrase means which object [G, P]."""
     missing = [key for key in ("class_labels", "boxes") if key not in label]
     if missing:
         raise DatasetError(f"labels[{index}] lacks {' and '.join(missing)}. It has: {', '.join(label) or 'nothing'}.")
@@ -66,4 +103,5 @@ def _read(index: int, label: Mapping[str, Tensor], map_PT: Tensor) -> Targets:
             f"labels[{index}] has boxes that reach {float(box_G4.max()):g}. Boxes are (cx, cy, w, h) in 0..1 of the "
             "picture: divide pixels by its width and height."
         )
-    return Targets(box_G4, map_PT[class_G])
+    phrase_P = torch.arange(map_PT.shape[0], device=map_PT.device)
+    return box_G4, class_G[:, None] == phrase_P

@@ -96,11 +96,13 @@ class Proposals(NamedTuple):
     Attributes:
         logit_BST: similarity with each text token, -inf at padding.
         box_logit_BS4: inverse sigmoid of the proposed box, float32; +inf where a token is padding or at the border.
-        box_BQ4: boxes of the selected tokens, best first, float32; gradients flow through them.
+        index_BQ: the selected tokens, best first.
+        box_BQ4: boxes of the selected tokens, float32; gradients flow through them.
     """
 
     logit_BST: Tensor
     box_logit_BS4: Tensor
+    index_BQ: Tensor
     box_BQ4: Tensor
 
 
