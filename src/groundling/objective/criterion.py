@@ -61,7 +61,7 @@ class Criterion:
             The weighted total and each loss by name, such as "loss_giou_enc".
         """
         losses: dict[str, Tensor] = {}
-        divisor = max(targets.count if num_objects is None else num_objects, 1)
+        divisor = max(targets.num_objects if num_objects is None else num_objects, 1)
         with torch.autocast(valid_BT.device.type, enabled=False):  # matching must not depend on mixed precision
             for suffix, prediction in predictions.items():
                 found = self._losses(prediction, targets, valid_BT[:, None].float())
@@ -73,7 +73,9 @@ class Criterion:
                 for suffix, prediction in (denoised or {}).items():
                     found = self._losses(prediction, targets, weight_BNT, denoising)
                     losses |= {name + suffix: loss / divisor for name, loss in found.items()}
-        parts = [weight * losses[name + suffix] for suffix in _suffixes(losses) for name, weight in self.weights.items()]
+        parts = [
+            weight * losses[name + suffix] for suffix in _suffixes(losses) for name, weight in self.weights.items()
+        ]
         return torch.stack(parts).sum(), losses
 
     def _losses(

@@ -59,13 +59,17 @@ class DenoisingQueries(NamedTuple):
         """
         group_BN = self.group_BN
         batch, count = group_BN.shape
-        visible = torch.zeros((batch, num_queries + count, num_queries + count), dtype=torch.bool, device=group_BN.device)
+        visible = torch.zeros(
+            (batch, num_queries + count, num_queries + count), dtype=torch.bool, device=group_BN.device
+        )
         visible[:, :, :num_queries] = True
         visible[:, num_queries:, num_queries:] = group_BN[:, :, None] == group_BN[:, None]
         return visible[:, None]
 
 
-def denoising_queries(targets: Targets, text_BTD: Tensor, settings: Denoising, seeds: Sequence[int]) -> DenoisingQueries:
+def denoising_queries(
+    targets: Targets, text_BTD: Tensor, settings: Denoising, seeds: Sequence[int]
+) -> DenoisingQueries:
     """Make the denoising queries of a batch.
 
     The content of a query is the mean of the text tokens of a phrase that means its object, so any word can be
@@ -104,7 +108,7 @@ def denoising_queries(targets: Targets, text_BTD: Tensor, settings: Denoising, s
 
 
 class _Plan(NamedTuple):
-    """One picture's queries: object, phrase, shift of the corners in box sizes, group, 1 / groups, and positive or not."""
+    """One picture's queries: object, phrase, shift of corners in box sizes, group, 1 / groups, positive or not."""
 
     object_N: Tensor
     phrase_N: Tensor

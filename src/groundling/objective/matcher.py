@@ -63,7 +63,7 @@ class HungarianMatcher:
         return Matches(*(torch.cat(parts).to(device) for parts in (images, queries, objects)))
 
     def cost(self, prediction: Prediction, targets: Targets) -> Tensor:
-        """Return what it costs to give each object to each query, [B, Q, G]; huge where a prediction is not a number."""
+        """Return what each object costs each query, [B, Q, G]; huge where a prediction is not a number."""
         box_BQ4, box_BG4 = prediction.box_BQ4, targets.box_BG4.to(prediction.box_BQ4.dtype)
         overlap_BQG = generalized_iou(cxcywh_to_xyxy(box_BQ4)[:, :, None], cxcywh_to_xyxy(box_BG4)[:, None])
         cost_BQG = (

@@ -32,12 +32,12 @@ class Targets(NamedTuple):
     valid_BG: Tensor
 
     @property
-    def positive_BGT(self) -> Tensor:
+    def positive_BGT(self) -> Tensor:  # noqa: N802  (a tensor's name ends in its shape)
         """1 on the tokens of all phrases that mean an object, 0 elsewhere; float32."""
         return (self.means_BGP.float() @ self.token_BPT).clamp(max=1.0)
 
     @property
-    def count(self) -> int:
+    def num_objects(self) -> int:
         """Number of objects in the batch."""
         return int(self.valid_BG.sum())
 

@@ -1,6 +1,9 @@
 """From a seed and a number to a scene."""
 
+from bisect import bisect_right
 from dataclasses import dataclass
+from functools import cache
+from itertools import accumulate
 
 import numpy as np
 from numpy.random import Generator
@@ -15,6 +18,9 @@ SPLITS = ("train", "seen", "held_out")
 """Training; unseen pictures of the same pairs; pictures in which at least one thing is of a held-out pair."""
 
 MOST_THINGS = 7
+TEXTURE_ENDS = tuple(accumulate((0.4, 0.2, 0.2)))
+"""Four in ten things are plain, two in ten of each other texture."""
+
 SMALLEST_VISIBLE = 0.5
 """A thing of which less can be seen behind others is taken out again."""
 
@@ -57,12 +63,14 @@ def make_scene(seed: int, number: int, *, split: str = "train", size: int = 224)
         raise ConfigError(f"seed={seed} and number={number} must be at least 0, size={size} at least 64.")
     rng = np.random.default_rng([seed, SPLITS.index(split), number])
     things = _things(rng, split, size)
-    covers = [cover(thing, size) for thing in things]
-    things, covers = _without_hidden(things, covers)
+    things, covers = _without_hidden(things, [cover(thing, size) for thing in things], size)
     pixels = background(size, rng)
-    for thing, share in zip(things, covers, strict=True):
-        pixels = pixels + (fill(thing, size, rng) - pixels) * share[..., None]
-    masks = _visible(covers)
+    for thing, its in zip(things, covers, strict=True):
+        under = pixels[:, *its.part]
+        under += (fill(thing, its.part, rng) - under) * its.share
+    masks = np.zeros((len(things), size, size), bool)
+    for mask, its, seen in zip(masks, covers, _seen(covers, size), strict=True):
+        mask[its.part] = seen
     boxes = np.array([_tight_box(mask) for mask in masks], np.float32).reshape(-1, 4)
     return Scene(photograph(pixels, rng), tuple(things), boxes, masks)
 
@@ -84,44 +92,50 @@ def _things(rng: Generator, split: str, size: int) -> list[Thing]:
 
 
 def _pair(rng: Generator, *, held_out: bool) -> tuple[str, str]:
-    pairs = [(color, shape) for color in COLORS for shape in SHAPES if ((color, shape) in HELD_OUT) == held_out]
+    pairs = _pairs(held_out)
     return pairs[int(rng.integers(len(pairs)))]
 
 
+@cache
+def _pairs(held_out: bool) -> list[tuple[str, str]]:
+    return [(color, shape) for color in COLORS for shape in SHAPES if ((color, shape) in HELD_OUT) == held_out]
+
+
 def _place(rng: Generator, pair: tuple[str, str], size: int) -> Thing:
-    name = str(rng.choice(list(SIZES)))
+    name = tuple(SIZES)[int(rng.integers(len(SIZES)))]
     radius = float(rng.uniform(*SIZES[name]) * size)
-    x, y = rng.uniform(radius * 0.9, size - radius * 0.9, 2)
+    x, y = rng.uniform(radius * 0.9, size - radius * 0.9, 2).tolist()
     return Thing(
         shape=pair[1],
         color=pair[0],
-        texture=str(rng.choice(TEXTURES, p=[0.4, 0.2, 0.2, 0.2])),
+        texture=TEXTURES[bisect_right(TEXTURE_ENDS, rng.random())],
         size=name,
-        center=(float(x), float(y)),
+        center=(x, y),
         radius=radius,
         angle=float(rng.uniform(-LARGEST_TURN, LARGEST_TURN)),
         squeeze=float(rng.uniform(0.85, 1.0)),
     )
 
 
-def _visible(covers: list[Cover]) -> NDArray[np.bool_]:
-    """Return what can be seen of each thing when later ones lie on earlier ones."""
-    masks = np.array([share > 0.5 for share in covers], bool)
-    for index in range(len(masks)):
-        masks[index] &= ~masks[index + 1 :].any(axis=0)
-    return masks
+def _seen(covers: list[Cover], size: int) -> list[NDArray[np.bool_]]:
+    """Return what can be seen of each thing in its window [h, w] when later ones lie on earlier ones."""
+    taken = np.zeros((size, size), bool)
+    seen = []
+    for its in reversed(covers):
+        seen.append(its.solid & ~taken[its.part])
+        taken[its.part] |= its.solid
+    return seen[::-1]
 
 
-def _without_hidden(things: list[Thing], covers: list[Cover]) -> tuple[list[Thing], list[Cover]]:
+def _without_hidden(things: list[Thing], covers: list[Cover], size: int) -> tuple[list[Thing], list[Cover]]:
     """Take out things of which too little can be seen, until all can be seen."""
     while True:
-        whole = [int((share > 0.5).sum()) for share in covers]
-        seen = _visible(covers).sum(axis=(1, 2))
-        hidden = [i for i in range(len(things)) if seen[i] < SMALLEST_VISIBLE * whole[i]]
+        pairs = enumerate(zip(covers, _seen(covers, size), strict=True))
+        hidden = [i for i, (its, seen) in pairs if seen.sum() < SMALLEST_VISIBLE * its.solid.sum()]
         if not hidden:
             return things, covers
         things = [thing for i, thing in enumerate(things) if i != hidden[0]]
-        covers = [share for i, share in enumerate(covers) if i != hidden[0]]
+        covers = [its for i, its in enumerate(covers) if i != hidden[0]]
 
 
 def _tight_box(mask: NDArray[np.bool_]) -> tuple[int, int, int, int]:

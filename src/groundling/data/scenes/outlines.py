@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -98,3 +99,11 @@ OUTLINES: dict[str, Callable[[], Outline]] = {
 }
 HOLES = {"ring": 0.55}
 """Shapes with a round hole, and its radius."""
+
+
+@cache
+def outline_of(shape: str) -> Outline:
+    """Return the outline of one of OUTLINES; not to be changed, since it is made once."""
+    outline = OUTLINES[shape]()
+    outline.flags.writeable = False
+    return outline

@@ -1,0 +1,246 @@
+"""From records to batches. A picture of a step depends on the run's seed and its place in the run alone.
+
+So it does not matter how many processes share a step, how many workers prepare it, or whether a run was interrupted.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import Dataset as TorchDataset
+
+from groundling.data.augment import Augment, preset
+from groundling.data.record import Dataset
+from groundling.data.sampling import Grounded, PromptSampling, sample_prompt
+from groundling.errors import ConfigError, DatasetError
+from groundling.objective.targets import stack_targets
+from groundling.ops.boxes import xyxy_to_cxcywh
+from groundling.processing.processor import GroundingDinoProcessor
+from groundling.processing.prompt import collate_prompts
+from groundling.train.objective import Batch
+
+_ORDER, _EXAMPLE, _SIDE = 0, 1, 2
+"""Streams of random numbers that must not be the same."""
+
+_UNCHANGED = Augment(preset("none"))
+
+
+class Place(NamedTuple):
+    """Where a picture stands in the run.
+
+    Attributes:
+        number: pictures of the run before this one.
+        side: side to which it is resized; None is the image processor's own size.
+    """
+
+    number: int
+    side: int | None
+
+
+class Example(NamedTuple):
+    """One picture ready for a batch.
+
+    Attributes:
+        pixel_CHW: normalised pixels.
+        grounded: prompt and positives.
+        box_N4: boxes (cx, cy, w, h) in 0..1 of the picture.
+        seed: of its denoising queries.
+    """
+
+    pixel_CHW: Tensor
+    grounded: Grounded
+    box_N4: Tensor
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A data set and how often it is drawn from.
+
+    Attributes:
+        dataset: its records.
+        weight: relative to the other sources.
+    """
+
+    dataset: Dataset
+    weight: float = 1.0
+
+
+class TrainingExamples(TorchDataset[Example]):
+    """Examples by their place in the run.
+
+    Args:
+        sources: data sets; each is gone through in a new random order again and again.
+        processor: gives pixels and tokens.
+        sampling: how names become prompts.
+        seed: of the run.
+        augment: changes pictures; None leaves them as they are.
+
+    Raises:
+        DatasetError: a data set is empty.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[Source],
+        processor: GroundingDinoProcessor,
+        sampling: PromptSampling,
+        seed: int,
+        augment: Augment | None = None,
+    ) -> None:
+        if not sources or any(not len(source.dataset) for source in sources):
+            raise DatasetError("There is nothing to learn from: a data set has no pictures. Check data.train.")
+        if any(source.weight <= 0 for source in sources):
+            raise ConfigError("The weight of a data set must be more than 0. Remove the data set instead.")
+        self.sources, self.processor, self.sampling, self.seed = tuple(sources), processor, sampling, seed
+        self.augment = augment or _UNCHANGED
+        self._share = np.cumsum([source.weight for source in sources]) / sum(source.weight for source in sources)
+
+    def __getitem__(self, place: Place) -> Example:
+        rng = np.random.default_rng([self.seed, _EXAMPLE, place.number])
+        chosen = int(np.searchsorted(self._share, rng.random(), side="right"))
+        dataset = self.sources[min(chosen, len(self.sources) - 1)].dataset
+        record = dataset[self._index(place.number, len(dataset))]
+        augmented = self.augment(record, rng)
+        if record.caption is not None and augmented.unknown:  # a sentence cannot do without one of its phrases
+            augmented = _UNCHANGED(record, rng)
+        grounded = sample_prompt(
+            record, self.processor.tokenizer, self.sampling, rng, names=dataset.names, unknown=augmented.unknown
+        )
+        positive_KP = grounded.positive_NP[augmented.kept]
+        learned_K = positive_KP.any(axis=1) & ~record.crowd_N[augmented.kept]
+        box_N4 = torch.from_numpy(augmented.boxes_xyxy[learned_K]) / torch.tensor(augmented.picture.size).repeat(2)
+        return Example(
+            pixel_CHW=self._pixels(augmented.picture, place.side),
+            grounded=grounded._replace(positive_NP=positive_KP[learned_K]),
+            box_N4=xyxy_to_cxcywh(box_N4),
+            seed=int(rng.integers(2**62)),
+        )
+
+    def _index(self, number: int, length: int) -> int:
+        """Return the record for a place: every round through a data set has its own order."""
+        round_, place = divmod(number, length)
+        return int(_order(self.seed, round_, length)[place])
+
+    def _pixels(self, picture: object, side: int | None) -> Tensor:
+        size: dict[str, Any] = {} if side is None else {"size": {"height": side, "width": side}}
+        if side is None and self.augment.settings.shortest_edges:
+            size = {"do_resize": False}  # the augmentation has chosen the size
+        inputs = self.processor.image_processor(images=picture, return_tensors="pt", do_pad=False, **size)
+        pixels: Tensor = inputs["pixel_values"][0]
+        return pixels
+
+
+@lru_cache(maxsize=8)
+def _order(seed: int, round_: int, length: int) -> NDArray[np.int64]:
+    return np.random.default_rng([seed, _ORDER, round_]).permutation(length)
+
+
+class Steps(Sampler[list[Place]]):
+    """The places of each part of each step that belong to one process.
+
+    Args:
+        start: first step.
+        stop: last step, not included.
+        batch_size: pictures of a step over all processes and parts.
+        accumulate: parts of a step on each process.
+        process: number of this process.
+        processes: how many there are.
+        sides: sides to choose from for each step; none leaves the image processor's size.
+        seed: of the run.
+
+    Raises:
+        ConfigError: the pictures of a step cannot be shared evenly.
+    """
+
+    def __init__(
+        self,
+        *,
+        start: int,
+        stop: int,
+        batch_size: int,
+        accumulate: int = 1,
+        process: int = 0,
+        processes: int = 1,
+        sides: Sequence[int] = (),
+        seed: int = 0,
+    ) -> None:
+        if batch_size < 1 or accumulate < 1 or batch_size % (accumulate * processes):
+            raise ConfigError(
+                f"optimizer.batch_size={batch_size} cannot be shared evenly by {processes} processes with "
+                f"optimizer.accumulate={accumulate} parts each. Use a multiple of {max(accumulate, 1) * processes}."
+            )
+        self.start, self.stop, self.batch_size, self.accumulate = start, stop, batch_size, accumulate
+        self.process, self.processes, self.sides, self.seed = process, processes, tuple(sides), seed
+
+    def __len__(self) -> int:
+        return max(self.stop - self.start, 0) * self.accumulate
+
+    def __iter__(self) -> Iterator[list[Place]]:
+        share = self.batch_size // (self.accumulate * self.processes)
+        for step in range(self.start, self.stop):
+            side = self._side(step)
+            for part in range(self.accumulate):
+                first = step * self.batch_size + (part * self.processes + self.process) * share
+                yield [Place(number, side) for number in range(first, first + share)]
+
+    def _side(self, step: int) -> int | None:
+        if not self.sides:
+            return None
+        return self.sides[int(np.random.default_rng([self.seed, _SIDE, step]).integers(len(self.sides)))]
+
+
+def collate(examples: Sequence[Example]) -> Batch:
+    """Stack examples; smaller pictures are padded on the right and below with zeros."""
+    height = max(example.pixel_CHW.shape[1] for example in examples)
+    width = max(example.pixel_CHW.shape[2] for example in examples)
+    pixels = [_padded(example.pixel_CHW, height, width) for example in examples]
+    is_ragged = any(example.pixel_CHW.shape[1:] != (height, width) for example in examples)
+    valid = [_padded(torch.ones_like(example.pixel_CHW[0]), height, width) > 0 for example in examples]
+    text = collate_prompts([example.grounded.prompt for example in examples])
+    tokens = [_token_map(example.grounded, text["input_ids"].shape[1]) for example in examples]
+    targets = stack_targets(
+        [example.box_N4 for example in examples],
+        [torch.from_numpy(example.grounded.positive_NP) for example in examples],
+        tokens,
+    )
+    return Batch(
+        pixel_BCHW=torch.stack(pixels),
+        valid_BHW=torch.stack(valid) if is_ragged else None,
+        token_BT=text["input_ids"],
+        valid_BT=text["attention_mask"] > 0,
+        targets=targets,
+        seeds=tuple(example.seed for example in examples),
+    )
+
+
+def _padded(x: Tensor, height: int, width: int) -> Tensor:
+    return F.pad(x, (0, width - x.shape[-1], 0, height - x.shape[-2]))
+
+
+def _token_map(grounded: Grounded, num_tokens: int) -> Tensor:
+    """Return which tokens spell which phrase, [P, T]."""
+    map_PT = torch.zeros(len(grounded.prompt.labels), num_tokens)
+    for phrase, positions in enumerate(grounded.prompt.label_tokens):
+        map_PT[phrase, list(positions)] = 1.0
+    return map_PT
+
+
+def batches(examples: TrainingExamples, steps: Steps, workers: int) -> Iterator[Batch]:
+    """Prepare batches in worker processes, in the order of the steps."""
+    prepared: DataLoader[Any] = DataLoader(
+        examples,
+        batch_sampler=steps,
+        collate_fn=collate,
+        num_workers=workers,
+        prefetch_factor=4 if workers else None,
+        multiprocessing_context="spawn" if workers else None,
+    )
+    return iter(prepared)

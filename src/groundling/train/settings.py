@@ -1,0 +1,260 @@
+"""The settings of a run: `run.toml` as typed values."""
+
+import dataclasses
+import tomllib
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+
+from groundling.data.sampling import PromptSampling
+from groundling.errors import ConfigError
+from groundling.keywords import closest
+from groundling.objective.denoising import Denoising
+
+Settings = TypeVar("Settings")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSettings:
+    """Where training starts.
+
+    Attributes:
+        start: a checkpoint (folder, file, hub id), or with `fresh` a folder with `config.json`, image processor and
+            tokenizer.
+        fresh: begin with random weights instead of a checkpoint's.
+        freeze: parts that are not trained, by the beginning of their parameters' names, such as "model.text_backbone".
+        gradient_checkpointing: compute the backbone's and the enhancer's layers again in the backward pass instead of
+            keeping their values: less memory, more time.
+    """
+
+    start: str = ""
+    fresh: bool = False
+    freeze: tuple[str, ...] = ()
+    gradient_checkpointing: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DataSettings:
+    """What is learned from.
+
+    Attributes:
+        train: data sets as `groundling.data.open.open_dataset` takes them; `weight` says how often each is drawn from.
+        replay: likewise, data of what the model already knows.
+        replay_share: part of the pictures that come from `replay`.
+        augment: "none", "light" or "paper"; see `groundling.data.augment`.
+        sides: pictures are resized to squares with one of these sides, the same for a whole step, in place of the sizes
+            of the augmentation or the image processor; for models of square pictures.
+        workers: processes that prepare pictures; 0 prepares them in the training process.
+    """
+
+    train: tuple[Mapping[str, Any], ...] = ()
+    replay: tuple[Mapping[str, Any], ...] = ()
+    replay_share: float = 0.25
+    augment: str = "none"
+    sides: tuple[int, ...] = ()
+    workers: int = 2
+
+
+@dataclass(frozen=True, slots=True)
+class OptimizerSettings:
+    """AdamW and its schedule.
+
+    Attributes:
+        steps: optimizer steps of the whole run.
+        batch_size: pictures of a step, over all processes and accumulated parts.
+        accumulate: parts that a step's pictures are computed in on each process.
+        learning_rate: of everything but the backbones.
+        image_backbone: factor of the learning rate for the image backbone; 0 freezes nothing but moves nothing.
+        text_backbone: factor for the text backbone.
+        weight_decay: of matrices; norms, biases and embeddings of positions have none.
+        beta2: decay of AdamW's second moment.
+        warmup: steps over which the learning rate rises from 0.
+        schedule: "constant", "cosine" to `final`, or "steps", a tenth after each of `milestones`.
+        milestones: shares of `steps` in 0..1.
+        final: what is left of the learning rate at the end of "cosine".
+        clip: largest norm of the gradients.
+    """
+
+    steps: int = 1000
+    batch_size: int = 16
+    accumulate: int = 1
+    learning_rate: float = 1e-4
+    image_backbone: float = 0.1
+    text_backbone: float = 0.1
+    weight_decay: float = 1e-4
+    beta2: float = 0.999
+    warmup: int = 100
+    schedule: str = "cosine"
+    milestones: tuple[float, ...] = (0.67, 0.92)
+    final: float = 0.01
+    clip: float = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class LoraSettings:
+    """Low-rank adapters (Hu et al. 2021) instead of training all weights.
+
+    Attributes:
+        rank: 0 trains all weights.
+        alpha: scale of the adapters' update.
+        targets: linear layers that get adapters, by the end of their names.
+        train: parts that are trained in full beside them, by the beginning of their parameters' names.
+    """
+
+    rank: int = 0
+    alpha: float = 16.0
+    targets: tuple[str, ...] = ("query", "key", "value", "output", "fc1", "fc2")
+    train: tuple[str, ...] = ("box_heads", "contrastive_heads", "model.query_selection")
+
+
+@dataclass(frozen=True, slots=True)
+class ReportSettings:
+    """What is written while training, and how often, in steps; 0 is never.
+
+    Attributes:
+        metrics: losses to metrics.jsonl and TensorBoard.
+        pictures: predictions drawn on pictures.
+        checkpoint: everything needed to resume.
+        validate: the target metric and the probes.
+    """
+
+    metrics: int = 10
+    pictures: int = 0
+    checkpoint: int = 200
+    validate: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ValidationSettings:
+    """A data set that is evaluated during training.
+
+    Attributes:
+        name: what its metrics are called.
+        data: as `groundling.data.open.open_dataset` takes it.
+        pictures: evaluate the first so many.
+    """
+
+    name: str = "target"
+    data: Mapping[str, Any] = field(default_factory=dict)
+    pictures: int = 200
+
+
+@dataclass(frozen=True, slots=True)
+class RunSettings:
+    """A training run.
+
+    Attributes:
+        output: folder of the run.
+        seed: of the weights, the order of the pictures, prompts, augmentation and noise.
+        precision: "float32" or "bf16", the type of most computations; weights are float32.
+        ema: decay of the averaged weights, which are what is saved and evaluated; 0 is none.
+        blend: WiSE-FT (Wortsman et al. 2022): the saved model is this share of the way from the start to the trained
+            weights; 1 is the trained weights.
+        model: where it starts.
+        data: what it learns from.
+        prompt: how names become prompts.
+        denoising: settings of the denoising queries; a budget of 0 trains without them.
+        optimizer: AdamW and its schedule.
+        lora: adapters.
+        report: what is written.
+        validate: data sets that are evaluated; the first is the target, the others show what is forgotten.
+    """
+
+    output: str = ""
+    seed: int = 0
+    precision: str = "float32"
+    ema: float = 0.0
+    blend: float = 1.0
+    model: ModelSettings = field(default_factory=ModelSettings)
+    data: DataSettings = field(default_factory=DataSettings)
+    prompt: PromptSampling = field(default_factory=PromptSampling)
+    denoising: Denoising = field(default_factory=Denoising)
+    optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
+    lora: LoraSettings = field(default_factory=LoraSettings)
+    report: ReportSettings = field(default_factory=ReportSettings)
+    validate: tuple[ValidationSettings, ...] = ()
+
+
+def read_run(path: str | Path, changes: Sequence[str] = ()) -> RunSettings:
+    """Read `run.toml`.
+
+    Args:
+        path: the file.
+        changes: single values to replace, such as "optimizer.steps=10"; the right side is TOML, or plain text.
+
+    Raises:
+        ConfigError: the file is not valid TOML, a key is unknown, or a value has the wrong type.
+    """
+    try:
+        values = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror or error}.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}.") from error
+    for change in changes:
+        _change(values, change)
+    return from_mapping(RunSettings, values, str(path))
+
+
+def _change(values: dict[str, Any], change: str) -> None:
+    name, equals, text = change.partition("=")
+    keys = name.strip().split(".")
+    if not equals or not all(keys):
+        raise ConfigError(f"--set {change!r} must look like optimizer.steps=100.")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text.strip()
+    for key in keys[:-1]:
+        values = values.setdefault(key, {})
+        if not isinstance(values, dict):
+            raise ConfigError(f"--set {change!r}: {key} is a value and has no parts.")
+    values[keys[-1]] = value
+
+
+def from_mapping(kind: type[Settings], values: Mapping[str, Any], place: str) -> Settings:
+    """Build a dataclass from plain values, and those in it likewise.
+
+    Args:
+        kind: the dataclass.
+        values: its values by name.
+        place: where they stand, for messages.
+
+    Raises:
+        ConfigError: a key is unknown, or a value has the wrong type.
+    """
+    hints = get_type_hints(kind)
+    names = [one.name for one in dataclasses.fields(kind)]  # type: ignore[arg-type]
+    for key in values:
+        if key not in names:
+            guess = closest(key, names)
+            hint = f" Did you mean {guess!r}?" if guess else f" It knows {', '.join(names)}."
+            raise ConfigError(f"{place}: the key {key!r} is unknown.{hint}")
+    return kind(**{key: _value(hints[key], value, f"{place}: {key}") for key, value in values.items()})
+
+
+def _value(hint: Any, value: Any, place: str) -> Any:
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        return from_mapping(hint, _checked(Mapping, value, place, "a table"), place)
+    if get_origin(hint) is tuple:
+        items = _checked(Sequence, value, place, "a list")
+        return tuple(_value(get_args(hint)[0], one, f"{place}[{index}]") for index, one in enumerate(items))
+    if get_origin(hint) in (typing.Union, types.UnionType):
+        return _value(next(kind for kind in get_args(hint) if kind is not types.NoneType), value, place)
+    if get_origin(hint) is Mapping or hint is Mapping:
+        return dict(_checked(Mapping, value, place, "a table"))
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    return _checked(
+        hint, value, place, {"str": "text", "int": "a whole number", "float": "a number"}.get(hint.__name__)
+    )
+
+
+def _checked(kind: Any, value: Any, place: str, expected: str | None) -> Any:
+    is_wrong = not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool)
+    if is_wrong or (kind is Sequence and isinstance(value, str)):
+        raise ConfigError(f"{place} must be {expected or 'true or false'}, but is {value!r:.80}.")
+    return value
