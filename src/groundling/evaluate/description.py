@@ -1,0 +1,120 @@
+"""What an evaluation was, in words and numbers: printed before it begins and stored beside its results."""
+
+import hashlib
+import platform
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+
+import torch
+
+from groundling.data.record import Dataset
+from groundling.evaluate.facts import Facts
+from groundling.evaluate.protocol import EvaluationProtocol
+from groundling.model.grounding_dino import GroundingDinoForObjectDetection
+from groundling.pipeline.detector import Detector
+
+PACKAGES = ("torch", "numpy", "pillow", "tokenizers", "faster-coco-eval")
+"""What can change figures, beside groundling itself."""
+
+DIGEST_BYTES = 8
+
+
+def describe(
+    detector: Detector, dataset: Dataset, protocol: EvaluationProtocol, *, model: str, data: object, pictures: int
+) -> dict[str, object]:
+    """Return everything that the figures of an evaluation depend on.
+
+    Args:
+        detector: the model and its processor.
+        dataset: the records.
+        protocol: what is asked, kept and measured.
+        model: what the user called the model.
+        data: what the user called the data.
+        pictures: how many of the data set are used, from the first.
+    """
+    processor = detector.processor.image_processor
+    parameter = next(detector.model.parameters())
+    return {
+        "model": model,
+        "weights": weights_digest(detector.model),
+        "dtype": str(parameter.dtype).removeprefix("torch."),
+        "max_text_len": detector.model.config.max_text_len,
+        "queries": detector.model.config.num_queries,
+        "resize": dict(processor.size) if processor.do_resize and processor.size else None,
+        "data": data,
+        "pictures": pictures,
+        "names": len(dataset.names),
+        "names_digest": _digest("\n".join(dataset.names).encode()),
+        "areas": "annotations" if Facts(dataset).areas_are_given else "boxes",
+        "versions": versions(),
+        **protocol.describe(),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of groundling, Python and the packages that can change figures."""
+    from groundling import __version__
+
+    found = {"groundling": __version__, "python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+def weights_digest(model: GroundingDinoForObjectDetection) -> str:
+    """Return a short digest of all weights; another one means another model, whatever its path."""
+    digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(name.encode())
+        # the bytes themselves: numpy has no bfloat16, and a scalar cannot be viewed as bytes
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def lines_of(description: Mapping[str, object]) -> list[tuple[str, str]]:
+    """Return what people want to read of a description, as pairs of a title and a text."""
+
+    def text(name: str) -> str:
+        value = description.get(name)
+        if isinstance(value, Mapping):
+            return ", ".join(f"{key} {part}" for key, part in value.items())
+        return "none" if value is None else str(value)
+
+    is_recall = description.get("metric") == "recall"
+    per = "phrase" if is_recall else "picture"
+    chunk = description.get("chunk")
+    return [
+        ("model", f"{text('model')} (weights {text('weights')}, {text('dtype')}, {text('queries')} queries)"),
+        ("data", f"{text('data')}, {text('pictures')} records, {text('names')} names"),
+        ("asked", QUESTIONS[str(description.get("question"))] + (PLAIN if description.get("plain_names") else "")),
+        ("prompts", f"at most {text('max_text_len')} tokens" + (f" and {chunk} names" if chunk else "")),
+        ("score of a label", f"{text('aggregate')} of its tokens"),
+        ("kept", f"the best {text('top_k')} pairs of box and label of each {per}"),
+        ("threshold, NMS", f"{text('threshold')}, {text('nms_iou')}"),
+        ("resize", text("resize")),
+        ("metric", METRICS[str(description.get("metric"))]),
+        *([] if is_recall else [("areas", f"from the {text('areas')}")]),
+        ("versions", text("versions")),
+    ]
+
+
+QUESTIONS = {
+    "names": "all names of the data set",
+    "labels": "the labels of each picture and those that are known to be absent",
+    "expressions": "each expression in a prompt of its own",
+    "caption": "the phrases of each caption, in the caption",
+}
+PLAIN = ", without brackets and underscores"
+METRICS = {
+    "coco": "COCO average precision, IoU 0.50:0.95, at most 100 boxes of a category in a picture",
+    "lvis": "LVIS average precision, IoU 0.50:0.95",
+    "lvis_fixed": "LVIS fixed AP: the best 10,000 boxes of each category in the whole data set",
+    "recall": "share of phrases that one of the best k boxes hits with an IoU of at least 0.5",
+}
+
+
+def _digest(value: bytes) -> str:
+    return hashlib.blake2b(value, digest_size=DIGEST_BYTES).hexdigest()
