@@ -1,0 +1,1 @@
+"""One reader for each format; all yield the same records."""

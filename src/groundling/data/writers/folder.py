@@ -1,0 +1,55 @@
+"""A folder that is whole or not there."""
+
+import os
+import shutil
+import uuid
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from groundling.errors import DatasetError
+
+
+@contextmanager
+def atomic_folder(destination: Path, *, replaceable: Collection[str] | None) -> Iterator[Path]:
+    """Give a new folder beside `destination`; it takes that place when the block ends without an error.
+
+    Args:
+        destination: must not exist or be an empty folder, unless `replaceable` is given.
+        replaceable: names that may stand in the folder; it is replaced then, but not if anything else is in it.
+
+    Raises:
+        DatasetError: there is a file at `destination`, or a folder that may not be replaced.
+    """
+    target = Path(os.path.realpath(destination))
+    _check(target, destination, replaceable)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    unique = uuid.uuid4().hex[:12]
+    temporary, old = (target.with_name(f".{target.name}.{unique}.{kind}") for kind in ("partial", "old"))
+    try:
+        temporary.mkdir()
+        yield temporary
+        if target.exists():
+            target.rename(old)
+        try:
+            temporary.rename(target)
+        except OSError:
+            if old.exists():
+                old.rename(target)
+            raise
+        shutil.rmtree(old, ignore_errors=True)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _check(target: Path, destination: Path, replaceable: Collection[str] | None) -> None:
+    if not target.exists():
+        return
+    if not target.is_dir():
+        raise DatasetError(f"{destination} is a file. Name a folder to write to.")
+    there = sorted(path.name for path in target.iterdir())
+    if there and replaceable is None:
+        raise DatasetError(f"The folder {destination} is not empty. Name another one, or use overwrite (--overwrite).")
+    others = [name for name in there if name not in (replaceable or ())]
+    if others:
+        raise DatasetError(f"{destination} holds {others[0]!r}, which is no part of a data set and would be lost.")

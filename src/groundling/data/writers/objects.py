@@ -1,0 +1,87 @@
+"""What writers have in common: a record as objects with one name each, and numbers as text."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import ClassVar, NamedTuple, Protocol
+
+import numpy as np
+
+from groundling.data.record import Record
+from groundling.errors import DatasetError
+
+DECIMALS = 4
+"""Of pixels in files: 0.0001 pixel is finer than any annotation."""
+
+
+class Writer(Protocol):
+    """Takes in records and writes them into a folder.
+
+    Attributes:
+        IMAGES: name of the folder for the pictures.
+        SHARES_PICTURES: whether several records may be about one picture.
+        left_out: what the format cannot hold, and how often it was met.
+    """
+
+    IMAGES: ClassVar[str]
+    SHARES_PICTURES: ClassVar[bool]
+    left_out: Counter[str]
+
+    def add(self, record: Record, file_name: str) -> None:
+        """Take in a record whose picture stands at `IMAGES/file_name`."""
+        ...
+
+    def finish(self) -> None:
+        """Write what belongs to all records."""
+        ...
+
+
+class NamedObject(NamedTuple):
+    """An object with one name.
+
+    Attributes:
+        box: left, top, right, bottom in pixels.
+        name_id: index of its name in the data set's names.
+        is_crowd: see `Record`.
+    """
+
+    box: tuple[float, float, float, float]
+    name_id: int
+    is_crowd: bool
+
+
+def named_objects(record: Record, index_of: Mapping[str, int], left_out: Counter[str]) -> Iterator[NamedObject]:
+    """Yield the objects of a record; one with several names comes several times.
+
+    Args:
+        record: a picture and what is in it.
+        index_of: the data set's names and their indices.
+        left_out: is told of what cannot be written.
+
+    Raises:
+        DatasetError: a label is not one of the names.
+    """
+    unnamed = next((label for label in record.labels if label not in index_of), None)
+    if unnamed is not None or record.caption is not None:
+        raise DatasetError(
+            f"{record.key}: the label {unnamed or record.labels[0]!r} is a phrase, not one of the data set's names. "
+            "Only ODVG holds phrases; convert to odvg."
+        )
+    if record.absent is not None:
+        left_out["pictures in which not every name was looked for"] += 1
+    left_out["objects without a label"] += int((~record.positive_NL.any(axis=1)).sum())
+    for row, column in np.argwhere(record.positive_NL):
+        left, top, right, bottom = (float(number) for number in record.boxes_xyxy[row])
+        yield NamedObject((left, top, right, bottom), index_of[record.labels[column]], bool(record.crowd_N[row]))
+
+
+def as_text(number: float, decimals: int = DECIMALS) -> str:
+    """Write a number without needless zeros."""
+    text = f"{number:.{decimals}f}".rstrip("0").rstrip(".")
+    return "0" if text == "-0" else text
+
+
+def write_lines(path: Path, lines: list[str]) -> None:
+    """Write UTF-8 lines, in a folder that is made if needed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
