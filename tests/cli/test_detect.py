@@ -173,11 +173,6 @@ MODEL = ["--model", "MODEL"]
         pytest.param(["note.txt", *MODEL, "--labels", "a"], "'note.txt' is not a readable picture", id="no image"),
         pytest.param(["nothing", *MODEL, "--labels", "a"], "The folder 'nothing' has no pictures", id="empty folder"),
         pytest.param(
-            ["shapes.png", "--labels", "a"],
-            "No model is given. Name one, for example: --model IDEA-Research/grounding-dino-tiny\n",
-            id="no model",
-        ),
-        pytest.param(
             ["shapes.png", "--labels", "a", "--model", "./no"], "There is no file or folder './no'", id="model"
         ),
         pytest.param(["shapes.png", "--labels", "a", "--model", "nothing"], "'nothing' has no ", id="empty model"),

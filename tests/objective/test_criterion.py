@@ -70,11 +70,15 @@ def test_the_matcher_finds_the_cheapest_assignment(seed: int) -> None:
 def test_a_batch_is_matched_as_its_pictures_are() -> None:
     matcher = HungarianMatcher(2.0, 5.0, 2.0)
     prediction = random_prediction(3, 6, 7)
-    labels = [{"class_labels": torch.tensor(c), "boxes": torch.rand(len(c), 4) * 0.4 + 0.1} for c in ([1, 0, 1], [], [0])]
+    labels = [
+        {"class_labels": torch.tensor(c), "boxes": torch.rand(len(c), 4) * 0.4 + 0.1} for c in ([1, 0, 1], [], [0])
+    ]
     together = matcher(prediction, read_targets(labels, phrase_maps(PROMPTS)))
     for picture in range(3):
         single = Prediction(*(part[picture : picture + 1] for part in prediction))
-        alone = matcher(single, read_targets(labels[picture : picture + 1], phrase_maps(PROMPTS[picture : picture + 1])))
+        alone = matcher(
+            single, read_targets(labels[picture : picture + 1], phrase_maps(PROMPTS[picture : picture + 1]))
+        )
         own = together.image_N == picture
         assert together.query_N[own].tolist() == alone.query_N.tolist()
         assert together.object_N[own].tolist() == alone.object_N.tolist()
@@ -125,9 +129,7 @@ def test_pictures_without_objects_still_teach_what_is_absent() -> None:
     prediction = random_prediction(3, 6, 3)
     prediction = Prediction(prediction.logit_BQT.float().requires_grad_(), prediction.box_BQ4.float().requires_grad_())
     nothing = {"class_labels": torch.zeros(0, dtype=torch.long), "boxes": torch.zeros(0, 4)}
-    total, losses = Criterion(tiny())(
-        {"": prediction}, read_targets([nothing] * 3, phrase_maps(PROMPTS)), PROMPTS > 0
-    )
+    total, losses = Criterion(tiny())({"": prediction}, read_targets([nothing] * 3, phrase_maps(PROMPTS)), PROMPTS > 0)
     assert losses["loss_ce"] > 0
     assert losses["loss_bbox"] == losses["loss_giou"] == 0
     total.backward()
@@ -139,9 +141,7 @@ def test_more_objects_than_queries_match_as_many_as_there_are_queries() -> None:
     prediction = random_prediction(1, 2, 4)
     prediction = Prediction(prediction.logit_BQT.float(), prediction.box_BQ4.float())
     labels = [{"class_labels": torch.tensor([0, 1, 0]), "boxes": torch.rand(3, 4) * 0.4 + 0.1}]
-    total, _ = Criterion(tiny())(
-        {"": prediction}, read_targets(labels, phrase_maps(PROMPTS[:1])), PROMPTS[:1] > 0
-    )
+    total, _ = Criterion(tiny())({"": prediction}, read_targets(labels, phrase_maps(PROMPTS[:1])), PROMPTS[:1] > 0)
     assert total.isfinite()
 
 
@@ -190,7 +190,9 @@ def test_labels_that_do_not_fit_are_refused(labels: list[dict[str, Tensor]], mes
 def test_queries_that_are_not_a_number_are_not_matched() -> None:
     config = tiny()
     matcher = HungarianMatcher(config.class_cost, config.bbox_cost, config.giou_cost)
-    targets = stack_targets([torch.tensor([[0.5, 0.5, 0.2, 0.2]])], [torch.tensor([[True]])], [torch.tensor([[0.0, 1.0]])])
+    targets = stack_targets(
+        [torch.tensor([[0.5, 0.5, 0.2, 0.2]])], [torch.tensor([[True]])], [torch.tensor([[0.0, 1.0]])]
+    )
     logits, boxes = torch.zeros(3, 2), torch.full((3, 4), 0.3)
     logits[0] = math.nan
     boxes[2] = math.nan

@@ -18,7 +18,7 @@ from groundling.model import GroundingDinoForObjectDetection
 from groundling.pipeline.detector import Detector
 from groundling.processing import GroundingDinoImageProcessor, GroundingDinoProcessor, GroundingDinoTokenizer
 from groundling.structures.detections import Detections
-from groundling.structures.features import Prediction, TextFeatures
+from groundling.structures.features import ImageFeatures, Prediction, TextFeatures
 from groundling.structures.prompt import Caption
 
 LABELS = ["a cat", "a remote control"]
@@ -38,7 +38,9 @@ class StubModel(nn.Module):
     def encode_image(self, pixel_values, pixel_mask=None):
         assert torch.is_inference_mode_enabled()
         self.images.append((tuple(pixel_values.shape), pixel_mask))
-        return pixel_values
+        token = pixel_values.flatten(1)[:, :1, None]
+        valid = torch.ones_like(token[..., 0], dtype=torch.bool)
+        return ImageFeatures(token, token, valid, torch.ones(len(token), 1, 2), torch.ones(1, 2), [(1, 1)])
 
     def encode_text(self, input_ids, attention_mask=None, token_type_ids=None):
         self.texts.append(input_ids.tolist())
@@ -47,7 +49,7 @@ class StubModel(nn.Module):
 
     def ground(self, image, text):
         batch, tokens = text.valid_BT.shape
-        assert len(image) == batch
+        assert len(image.token_BSD) == batch
         logits = torch.full((batch, 3, tokens), -9.0)
         logits[:, 0, 1:3] = self.logit
         logits[:, 1, 4:6] = self.logit / 2

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from groundling.cli.pictures import choose_outputs, find_pictures
-from groundling.errors import ConfigError, ImageError, PromptError
+from groundling.errors import ImageError, PromptError
+from groundling.files import BUNDLED_MODEL
 
 if TYPE_CHECKING:
     from groundling.cli.search import Outcome
@@ -38,7 +39,10 @@ def detect(  # noqa: PLR0913  (one parameter for each option)
         str | None, typer.Option("--text", help='The labels as one classic prompt: "a cat. a remote control."')
     ] = None,
     model: Annotated[
-        str | None, typer.Option("--model", help=f"Folder, checkpoint file or hub id such as {MODEL_EXAMPLE}.")
+        str | None,
+        typer.Option(
+            "--model", help=f"Folder, checkpoint file or hub id such as {MODEL_EXAMPLE}; else {BUNDLED_MODEL}."
+        ),
     ] = None,
     threshold: Annotated[
         float, typer.Option("--threshold", min=0.0, max=1.0, help="Keep boxes that score more than this.")
@@ -63,13 +67,11 @@ def detect(  # noqa: PLR0913  (one parameter for each option)
 ) -> int:
     """Find what the labels name in pictures, draw it and list it.
 
-    Example: groundling detect shapes.png --labels "a red circle" "a blue square" --model MODEL --out found.png
+    Example: groundling detect shapes.png --labels "red circle" "blue square" --out found.png
     """
     words = _choose_words(labels, text)
     if not images:
         raise _no_picture(labels or [])
-    if model is None:
-        raise ConfigError(f"No model is given. Name one, for example: --model {MODEL_EXAMPLE}")
     pictures = find_pictures(images)
     if not any(picture.exists() for picture in pictures):  # said before the model is loaded
         raise ImageError(f"There is no picture file {str(pictures[0])!r}. Check the path.")
@@ -78,9 +80,13 @@ def detect(  # noqa: PLR0913  (one parameter for each option)
         outputs = choose_outputs(pictures, out)
 
     from groundling.cli.search import Search
-    from groundling.pipeline.detector import Detector
+    from groundling.pipeline.detector import ABOUT_BUNDLED_MODEL, Detector
 
-    detector = Detector.from_pretrained(model, device=device, dtype=None if dtype is None else dtype.value)
+    if model is None:
+        typer.echo(ABOUT_BUNDLED_MODEL, err=True)
+    detector = Detector.from_pretrained(
+        model or BUNDLED_MODEL, device=device, dtype=None if dtype is None else dtype.value
+    )
     search = Search(detector, detector.prompt(words), threshold=threshold, top_k=top_k, nms_iou=nms)
     return _print_and_draw(search.run(pictures, batch_size), outputs, as_json=as_json)
 

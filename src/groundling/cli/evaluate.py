@@ -10,6 +10,7 @@ import typer
 
 from groundling.cli.detect import MODEL_EXAMPLE, Dtype
 from groundling.errors import ConfigError
+from groundling.files import BUNDLED_MODEL
 
 if TYPE_CHECKING:
     from groundling.evaluate import EvaluationProtocol
@@ -55,7 +56,11 @@ DEFAULT_SPLIT = {Kind.scenes: "seen"}
 def evaluate(  # noqa: PLR0913  (one parameter for each option)
     kind: Annotated[Kind, typer.Argument(metavar="KIND", help="coco, lvis, odinw, refcoco, flickr or scenes.")],
     model: Annotated[
-        str | None, typer.Option("--model", help=f"Folder, checkpoint file or hub id such as {MODEL_EXAMPLE}.")
+        str | None,
+        typer.Option(
+            "--model",
+            help=f"Folder, checkpoint file or hub id such as {MODEL_EXAMPLE}; for scenes else {BUNDLED_MODEL}.",
+        ),
     ] = None,
     data: Annotated[
         Path | None,
@@ -106,6 +111,8 @@ def evaluate(  # noqa: PLR0913  (one parameter for each option)
 
     Example: groundling evaluate coco --model MODEL --data instances_val2017.json --images val2017
     """
+    if model is None and kind is Kind.scenes:
+        model = BUNDLED_MODEL
     if model is None:
         raise ConfigError(f"No model is given. Name one, for example: --model {MODEL_EXAMPLE}")
     if fixed and kind is not Kind.lvis:

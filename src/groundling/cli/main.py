@@ -9,8 +9,12 @@ import typer
 
 from groundling.cli.arguments import LabelsCommand
 from groundling.cli.convert import convert
+from groundling.cli.data import data
 from groundling.cli.detect import detect
+from groundling.cli.evaluate import evaluate
 from groundling.cli.info import info
+from groundling.cli.scenes import scenes
+from groundling.cli.train import train
 from groundling.errors import GroundlingError
 
 MISTAKE = 2
@@ -30,6 +34,10 @@ app = typer.Typer(
 app.command("detect", cls=LabelsCommand)(detect)
 app.command("info")(info)
 app.command("convert")(convert)
+app.command("train")(train)
+app.command("evaluate")(evaluate)
+app.add_typer(scenes)
+app.add_typer(data)
 
 
 @app.callback(invoke_without_command=True)

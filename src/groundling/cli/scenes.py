@@ -22,13 +22,15 @@ class Split(StrEnum):
     train = "train"
     seen = "seen"
     held_out = "held_out"
+    new = "new"
 
 
 SplitOption = Annotated[
     Split,
     typer.Option(
         "--split",
-        help="train; seen: other pictures of the same pairs; held_out: pairs of colour and shape never shown.",
+        help="train; seen: other pictures of the same pairs; held_out: pairs of colour and shape never shown; "
+        "new: shapes never shown.",
     ),
 ]
 SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Another seed gives other scenes.")]

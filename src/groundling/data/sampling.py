@@ -83,7 +83,7 @@ def sample_prompt(
         return Grounded(prompt, record.positive_NL)
     own = [index for index, label in enumerate(record.labels) if label not in unknown]
     own = [own[place] for place in rng.permutation(len(own))]
-    absent = _absent(record, names, unknown, sampling, rng)
+    absent = _absent(record, names, unknown, sampling, rng, least=0 if own else 1)
     labels = [record.labels[index] for index in own] + absent
     kept = _within_budget(labels, tokenizer, sampling.max_tokens)
     order = [kept[place] for place in rng.permutation(len(kept))]
@@ -96,14 +96,19 @@ def sample_prompt(
 
 
 def _absent(
-    record: Record, names: Sequence[str], unknown: Sequence[str], sampling: PromptSampling, rng: Generator
+    record: Record,
+    names: Sequence[str],
+    unknown: Sequence[str],
+    sampling: PromptSampling,
+    rng: Generator,
+    *,
+    least: int,
 ) -> list[str]:
     known = {*record.labels, *unknown}
     candidates = [name for name in (names if record.absent is None else record.absent) if name not in known]
     most = min(sampling.negatives, len(candidates))
     count = most if rng.random() < sampling.all_negatives else int(rng.integers(0, most + 1))
-    if not record.labels and candidates:
-        count = max(count, 1)  # an empty picture teaches what is absent; a prompt needs a label
+    count = max(count, least)  # an empty picture teaches what is absent; a prompt needs a label
     return [candidates[place] for place in rng.permutation(len(candidates))[:count]]
 
 

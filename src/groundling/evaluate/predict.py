@@ -11,15 +11,13 @@ import torch
 from torch import Tensor
 
 from groundling.data.record import Dataset, Record
-from groundling.errors import ConfigError, DatasetError, GroundlingError
+from groundling.errors import ConfigError, DatasetError
 from groundling.evaluate.found import Found
 from groundling.evaluate.protocol import EvaluationProtocol
 from groundling.evaluate.questions import Question, Questioner
 from groundling.evaluate.rank import Pairs, merge_pairs, rank_pairs
 from groundling.pipeline.detector import Detector
-from groundling.pipeline.pictures import read_picture
-from groundling.processing.prompt import collate_prompts
-from groundling.structures.features import ImageFeatures, Prediction, TextFeatures
+from groundling.structures.features import ImageFeatures, TextFeatures
 from groundling.structures.prompt import Prompt
 
 WINDOW = 8
@@ -94,8 +92,7 @@ class Predictor:
         parts: list[list[Pairs]] = [[] for _ in batch]
         for number in range(count):
             prompts = [one.question.prompts[number] for one in batch]
-            prediction = self._detector.model.ground(image, self._encode_text(prompts))
-            _check_numbers(prediction)
+            prediction = self._detector.ground(image, self._encode_text(prompts))
             for place, (one, prompt) in enumerate(zip(batch, prompts, strict=True)):
                 width, height = one.record.image_wh
                 pairs = rank_pairs(
@@ -120,7 +117,7 @@ class Predictor:
         else:
             image = self._encode_pixels([batch[pictures.index(picture)].record for picture in different])
             self._images = different, image
-        rows = torch.tensor([different.index(picture) for picture in pictures], device=self._device)
+        rows = torch.tensor([different.index(picture) for picture in pictures], device=image.token_BSD.device)
         return image._replace(
             token_BSD=image.token_BSD[rows],
             position_BSD=image.position_BSD[rows],
@@ -129,41 +126,25 @@ class Predictor:
         )
 
     def _encode_pixels(self, records: Sequence[Record]) -> ImageFeatures:
-        pixels, masks = [], []
-        for record in records:
-            picture = read_picture(record.open())
-            if (picture.shape[2], picture.shape[1]) != tuple(record.image_wh):
-                width, height = record.image_wh
+        prepared = [self._detector.prepare(record.open()) for record in records]
+        for record, picture in zip(records, prepared, strict=True):
+            height, width = picture.image_hw
+            if (width, height) != tuple(record.image_wh):
                 raise DatasetError(
-                    f"{record.key}: the annotations say {width} x {height} pixels, but the picture has "
-                    f"{picture.shape[2]} x {picture.shape[1]}. Correct the annotations or the picture."
+                    f"{record.key}: the annotations say {record.image_wh[0]} x {record.image_wh[1]} pixels, but the "
+                    f"picture has {width} x {height}. Correct the annotations or the picture."
                 )
-            inputs = self._detector.processor.image_processor(
-                images=picture, input_data_format="channels_first", return_tensors="pt", do_pad=True
-            )
-            pixels.append(inputs["pixel_values"])
-            masks.append(inputs["pixel_mask"])
-        mask = torch.cat(masks)
-        padding = None if bool(mask.all()) else mask.to(self._device)
-        return self._detector.model.encode_image(torch.cat(pixels).to(self._device), padding)
+        return self._detector.encode_images(prepared)
 
     def _encode_text(self, prompts: Sequence[Prompt]) -> TextFeatures:
         """Encode one prompt for each picture; a prompt that all share is encoded once for the data set."""
         if any(prompt != prompts[0] for prompt in prompts):
-            return self._encode(prompts)
+            return self._detector.encode_text(prompts)
         if prompts[0] not in self._texts:
             if len(self._texts) >= MOST_KEPT_TEXTS:
                 self._texts.clear()
-            self._texts[prompts[0]] = self._encode(prompts[:1])
-        return TextFeatures(*(torch.cat([part] * len(prompts)) for part in self._texts[prompts[0]]))
-
-    def _encode(self, prompts: Sequence[Prompt]) -> TextFeatures:
-        inputs = {name: values.to(self._device) for name, values in collate_prompts(prompts).items()}
-        return self._detector.model.encode_text(**inputs)
-
-    @property
-    def _device(self) -> torch.device:
-        return next(self._detector.model.parameters()).device
+            self._texts[prompts[0]] = self._detector.encode_text(prompts[:1])
+        return self._texts[prompts[0]]
 
 
 def _batches(asked: Sequence[_Asked], batch_size: int) -> Iterator[list[_Asked]]:
@@ -179,14 +160,6 @@ def _batches(asked: Sequence[_Asked], batch_size: int) -> Iterator[list[_Asked]]
 def _picture_key(one: _Asked) -> Path | int:
     """Return what tells pictures apart: the file, or the number of the record that holds the picture itself."""
     return one.record.picture if isinstance(one.record.picture, Path) else one.number
-
-
-def _check_numbers(prediction: Prediction) -> None:
-    if bool(prediction.logit_BQT.isnan().any() | prediction.box_BQ4.isnan().any()):
-        raise GroundlingError(
-            "The model's output is not a number (NaN), so there is nothing to evaluate. With dtype float16 a value was "
-            "too large: use bfloat16 or float32. Otherwise the checkpoint is damaged."
-        )
 
 
 def _to_found(index: int, pairs: Pairs | None) -> Found:

@@ -11,6 +11,10 @@ from groundling.errors import CheckpointError
 
 _FILE_ENDINGS = (".pth", ".pt", ".bin", ".safetensors", ".json")
 _MAIN_FILES = ("config.json", "model.safetensors", "tokenizer.json", "preprocessor_config.json")
+BUNDLED_MODEL = "groundling/nano"
+"""The checkpoint that comes with the package."""
+
+_BUNDLED = {BUNDLED_MODEL: Path(__file__).parents[1] / "models" / "nano"}
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
@@ -211,10 +215,10 @@ def split_hub_options(options: Mapping[str, Any]) -> tuple[HubOptions, dict[str,
 
 
 def locate(name: str | os.PathLike[str], **options: Unpack[HubOptions]) -> Location:
-    """Find where a checkpoint is: an existing path wins over a hub id.
+    """Find where a checkpoint is: an existing path wins over the package's own model, and that over a hub id.
 
     Args:
-        name: a folder, a single file or a hub id such as "IDEA-Research/grounding-dino-tiny".
+        name: a folder, a single file, "groundling/nano" or a hub id such as "IDEA-Research/grounding-dino-tiny".
         **options: see `HubOptions`.
 
     Raises:
@@ -229,6 +233,8 @@ def locate(name: str | os.PathLike[str], **options: Unpack[HubOptions]) -> Locat
         if not folder.is_dir():
             raise CheckpointError(f"The folder {text!r} has no subfolder {options.get('subfolder')!r}.")
         return _Folder(text, folder)
+    if text in _BUNDLED and not isinstance(name, os.PathLike):
+        return _Folder(text, _BUNDLED[text])
     is_path = isinstance(name, os.PathLike) or text.startswith((".", "/", "~")) or text.endswith(_FILE_ENDINGS)
     if is_path or not _HUB_ID.fullmatch(text):
         raise CheckpointError(

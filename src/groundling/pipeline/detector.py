@@ -1,5 +1,6 @@
 """Pictures and labels in, boxes out."""
 
+import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
@@ -14,7 +15,7 @@ from torch import Tensor
 from groundling.auto import AutoModelForZeroShotObjectDetection
 from groundling.configuration import DetectorConfig, float_type
 from groundling.errors import CheckpointError, ConfigError, GroundlingError, PromptError
-from groundling.files import HubOptions, locate
+from groundling.files import BUNDLED_MODEL, HubOptions, locate
 from groundling.model.grounding_dino import GroundingDinoForObjectDetection
 from groundling.pipeline.pictures import Picture, read_picture
 from groundling.pipeline.processor_files import load_processor
@@ -24,13 +25,20 @@ from groundling.processing.processor import GroundingDinoProcessor
 from groundling.processing.prompt import build_caption_prompt, build_prompt, collate_prompts, labels_from_text
 from groundling.processing.tokenizer import GroundingDinoTokenizer
 from groundling.structures.detections import Detections
-from groundling.structures.features import Prediction, TextFeatures
+from groundling.structures.features import ImageFeatures, Prediction, TextFeatures
 from groundling.structures.prompt import DELIMITER_IDS, Caption, Prompt
+
+logger = logging.getLogger(__name__)
+
+ABOUT_BUNDLED_MODEL = (
+    f"{BUNDLED_MODEL} is used: a small model of drawn shapes such as 'red star'. "
+    "For photographs name another one, such as 'IDEA-Research/grounding-dino-tiny'."
+)
 
 Labels = Sequence[str] | str | Caption | Prompt
 
 
-class _Prepared(NamedTuple):
+class PreparedPicture(NamedTuple):
     """One picture as the model reads it.
 
     Attributes:
@@ -52,15 +60,26 @@ class Detector:
     It holds nothing but the model and the processor and changes neither after its construction, so several threads may
     use one detector.
 
+    `Detector()` takes the model that comes with the package, which knows drawn shapes, and says so on stderr.
+
     Args:
         model: it is switched to evaluation mode; its device and dtype are used.
         processor: says how pictures are resized and text is tokenised.
 
     Raises:
+        ConfigError: a model is given without its processor, or the other way round.
         CheckpointError: the processor's vocabulary is not the model's.
     """
 
-    def __init__(self, model: GroundingDinoForObjectDetection, processor: GroundingDinoProcessor) -> None:
+    def __init__(
+        self, model: GroundingDinoForObjectDetection | None = None, processor: GroundingDinoProcessor | None = None
+    ) -> None:
+        if model is None and processor is None:
+            logger.warning(ABOUT_BUNDLED_MODEL)
+            model = AutoModelForZeroShotObjectDetection.from_pretrained(BUNDLED_MODEL, dtype=torch.float32)
+            processor = load_processor(locate(BUNDLED_MODEL))
+        if model is None or processor is None:
+            raise ConfigError("A model needs its processor. Give both, neither, or use Detector.from_pretrained(name).")
         self.model = model.eval()
         self.processor = processor
         _check_vocabulary(processor.tokenizer, model.config)
@@ -77,9 +96,11 @@ class Detector:
         """Load model and processor.
 
         Args:
-            name: a folder, a checkpoint file or a hub id such as "IDEA-Research/grounding-dino-tiny".
+            name: a folder, a checkpoint file, "groundling/nano" or a hub id such as
+                "IDEA-Research/grounding-dino-tiny".
             device: where to compute, such as "cpu" or "cuda:1"; None is CUDA where there is any, else the CPU.
-            dtype: number format to compute in: "float32", "float16" or "bfloat16"; None is the checkpoint's own.
+            dtype: number format to compute in: "float32", "float16" or "bfloat16"; None is the checkpoint's own, but
+                float32 in place of float16 on a CPU, which computes float16 slowly.
             **options: how a hub id is looked up.
 
         Raises:
@@ -89,6 +110,8 @@ class Detector:
         place, number_format = _check_device(device), None if dtype is None else float_type(dtype)
         processor = load_processor(locate(name, **options))
         model = AutoModelForZeroShotObjectDetection.from_pretrained(name, dtype=number_format, **options)
+        if dtype is None and place.type == "cpu" and model.dtype == torch.float16:
+            model = model.float()
         return cls(model.to(place), processor)
 
     def prompt(self, labels: Labels) -> Prompt:
@@ -214,7 +237,7 @@ class Detector:
         batch_size: int,
         allow_url: bool,
     ) -> Iterator[Detections]:
-        texts = self._encode_text([prompts]) if isinstance(prompts, Prompt) else None
+        texts = self.encode_text([prompts]) if isinstance(prompts, Prompt) else None
         count = 0
         remaining = iter(images)
         while chunk := list(islice(remaining, batch_size)):
@@ -222,11 +245,11 @@ class Detector:
             if len(asked) < len(chunk):
                 raise PromptError(f"There are {count + len(asked)} prompts for more pictures. Give one for each.")
             count += len(chunk)
-            prepared = [self._prepare(image, allow_url) for image in chunk]
+            prepared = [self.prepare(image, allow_url=allow_url) for image in chunk]
             found: dict[int, Detections] = {}
             for rows in _rows_by_size(prepared):
-                text = texts if texts is not None else self._encode_text([asked[row] for row in rows])
-                prediction = self._predict([prepared[row] for row in rows], text)
+                text = texts if texts is not None else self.encode_text([asked[row] for row in rows])
+                prediction = self.ground(self.encode_images([prepared[row] for row in rows]), text)
                 for place, row in enumerate(rows):
                     selection = select(
                         prediction.logit_BQT[place],
@@ -239,7 +262,16 @@ class Detector:
         if not isinstance(prompts, Prompt) and count < len(prompts):
             raise PromptError(f"There are {len(prompts)} prompts for {count} pictures. Give one for each.")
 
-    def _prepare(self, image: Picture, allow_url: bool) -> _Prepared:
+    def prepare(self, image: Picture, *, allow_url: bool = False) -> PreparedPicture:
+        """Turn a picture into what the model reads.
+
+        Args:
+            image: see `__call__`.
+            allow_url: download the picture where `image` is a URL.
+
+        Raises:
+            ImageError: the picture cannot be used.
+        """
         picture = read_picture(image, allow_url=allow_url)
         # uint8 values 0..255, and never a guess about which axis is the channels
         inputs = self.processor.image_processor(
@@ -247,7 +279,7 @@ class Detector:
         )
         mask = inputs["pixel_mask"]
         source = os.fspath(image) if isinstance(image, str | os.PathLike) else None
-        return _Prepared(
+        return PreparedPicture(
             pixel_values=inputs["pixel_values"],
             pixel_mask=None if bool(mask.all()) else mask,
             image_hw=(picture.shape[1], picture.shape[2]),
@@ -255,19 +287,27 @@ class Detector:
         )
 
     @torch.inference_mode()
-    def _encode_text(self, prompts: Sequence[Prompt]) -> TextFeatures:
+    def encode_text(self, prompts: Sequence[Prompt]) -> TextFeatures:
+        """Encode prompts, which do not depend on pictures; shorter ones are padded."""
         inputs = {name: values.to(self._device) for name, values in collate_prompts(prompts).items()}
         return self.model.encode_text(**inputs)
 
     @torch.inference_mode()
-    def _predict(self, batch: Sequence[_Prepared], text: TextFeatures) -> Prediction:
-        """Compute pictures of one size; one text serves them all, or there is one for each."""
+    def encode_images(self, batch: Sequence[PreparedPicture]) -> ImageFeatures:
+        """Encode pictures of one size, which do not depend on prompts."""
         pixel_values = torch.cat([one.pixel_values for one in batch]).to(self._device)
         masks = [one.pixel_mask for one in batch if one.pixel_mask is not None]
-        pixel_mask = torch.cat(masks).to(self._device) if masks else None
-        repeats = len(batch) // text.token_BTD.shape[0]
-        texts = TextFeatures(*(torch.cat([part] * repeats) for part in text))
-        prediction = self.model.ground(self.model.encode_image(pixel_values, pixel_mask), texts)
+        return self.model.encode_image(pixel_values, torch.cat(masks).to(self._device) if masks else None)
+
+    @torch.inference_mode()
+    def ground(self, image: ImageFeatures, text: TextFeatures) -> Prediction:
+        """Let pictures and prompts meet; one prompt serves all pictures, or there is one for each.
+
+        Raises:
+            GroundlingError: the model's output is not a number.
+        """
+        repeats = image.token_BSD.shape[0] // text.token_BTD.shape[0]
+        prediction = self.model.ground(image, TextFeatures(*(torch.cat([part] * repeats) for part in text)))
         if bool(prediction.logit_BQT.isnan().any() | prediction.box_BQ4.isnan().any()):
             raise GroundlingError(
                 "The model's output is not a number (NaN), so nothing could be found. With dtype float16 a value was "
@@ -296,7 +336,7 @@ def _check_vocabulary(tokenizer: GroundingDinoTokenizer, config: DetectorConfig)
         )
 
 
-def _rows_by_size(prepared: Sequence[_Prepared]) -> list[list[int]]:
+def _rows_by_size(prepared: Sequence[PreparedPicture]) -> list[list[int]]:
     """Group the pictures that can be computed together: same size, and all of it picture or padded alike."""
     rows: dict[tuple[torch.Size, bool], list[int]] = {}
     for row, one in enumerate(prepared):
@@ -304,7 +344,7 @@ def _rows_by_size(prepared: Sequence[_Prepared]) -> list[list[int]]:
     return list(rows.values())
 
 
-def _to_detections(selection: Selection, prompt: Prompt, picture: _Prepared) -> Detections:
+def _to_detections(selection: Selection, prompt: Prompt, picture: PreparedPicture) -> Detections:
     height, width = picture.image_hw
     return Detections(
         boxes_xyxy=selection.boxes_xyxy.cpu().numpy(),

@@ -3,9 +3,11 @@
 So it does not matter how many processes share a step, how many workers prepare it, or whether a run was interrupted.
 """
 
-from collections.abc import Iterator, Sequence
+import signal
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from math import floor
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,9 +19,9 @@ from torch.utils.data import DataLoader, Sampler
 from torch.utils.data import Dataset as TorchDataset
 
 from groundling.data.augment import Augment, preset
-from groundling.data.record import Dataset
+from groundling.data.record import Dataset, Record
 from groundling.data.sampling import Grounded, PromptSampling, sample_prompt
-from groundling.errors import ConfigError, DatasetError
+from groundling.errors import ConfigError, DatasetError, GroundlingError, PromptError
 from groundling.objective.targets import stack_targets
 from groundling.ops.boxes import xyxy_to_cxcywh
 from groundling.processing.processor import GroundingDinoProcessor
@@ -76,8 +78,11 @@ class Source:
 class TrainingExamples(TorchDataset[Example]):
     """Examples by their place in the run.
 
+    Every data set is gone through in a new random order again and again, and any stretch of the run has its share of
+    each, to within a few pictures.
+
     Args:
-        sources: data sets; each is gone through in a new random order again and again.
+        sources: data sets.
         processor: gives pixels and tokens.
         sampling: how names become prompts.
         seed: of the run.
@@ -101,41 +106,75 @@ class TrainingExamples(TorchDataset[Example]):
             raise ConfigError("The weight of a data set must be more than 0. Remove the data set instead.")
         self.sources, self.processor, self.sampling, self.seed = tuple(sources), processor, sampling, seed
         self.augment = augment or _UNCHANGED
-        self._share = np.cumsum([source.weight for source in sources]) / sum(source.weight for source in sources)
+        total = sum(source.weight for source in sources)
+        self._shares = [source.weight / total for source in sources]
 
     def __getitem__(self, place: Place) -> Example:
+        dataset, index = self._find(place.number)
+        record, names = dataset[index], dataset.names
         rng = np.random.default_rng([self.seed, _EXAMPLE, place.number])
-        chosen = int(np.searchsorted(self._share, rng.random(), side="right"))
-        dataset = self.sources[min(chosen, len(self.sources) - 1)].dataset
-        record = dataset[self._index(place.number, len(dataset))]
         augmented = self.augment(record, rng)
-        if record.caption is not None and augmented.unknown:  # a sentence cannot do without one of its phrases
-            augmented = _UNCHANGED(record, rng)
-        grounded = sample_prompt(
-            record, self.processor.tokenizer, self.sampling, rng, names=dataset.names, unknown=augmented.unknown
-        )
+        is_sized = bool(self.augment.settings.shortest_edges)
+        if not _can_ask(record, names, augmented.unknown):
+            augmented, is_sized = _UNCHANGED(record, rng), False
+        try:
+            grounded = sample_prompt(
+                record, self.processor.tokenizer, self.sampling, rng, names=names, unknown=augmented.unknown
+            )
+        except PromptError as error:
+            raise DatasetError(f"{record.key}: no prompt can be made for this picture. {error}") from error
         positive_KP = grounded.positive_NP[augmented.kept]
         learned_K = positive_KP.any(axis=1) & ~record.crowd_N[augmented.kept]
         box_N4 = torch.from_numpy(augmented.boxes_xyxy[learned_K]) / torch.tensor(augmented.picture.size).repeat(2)
         return Example(
-            pixel_CHW=self._pixels(augmented.picture, place.side),
+            pixel_CHW=self._pixels(augmented.picture, place.side, is_sized),
             grounded=grounded._replace(positive_NP=positive_KP[learned_K]),
             box_N4=xyxy_to_cxcywh(box_N4),
             seed=int(rng.integers(2**62)),
         )
+
+    def key(self, place: Place) -> str:
+        """Return the key of the picture at a place."""
+        dataset, index = self._find(place.number)
+        return dataset[index].key
+
+    def _find(self, number: int) -> tuple[Dataset, int]:
+        """Return the data set for a place, and the index of the record in it.
+
+        Places are dealt out one source after the other: of those that are left, every source but the last takes the
+        ones at which its share of their number passes a whole number.
+        """
+        left = 1.0
+        for source, share in zip(self.sources[:-1], self._shares, strict=False):
+            part = share / left
+            taken = floor(number * part)
+            if floor((number + 1) * part) > taken:
+                return source.dataset, self._index(taken, len(source.dataset))
+            number, left = number - taken, left - share
+        dataset = self.sources[-1].dataset
+        return dataset, self._index(number, len(dataset))
 
     def _index(self, number: int, length: int) -> int:
         """Return the record for a place: every round through a data set has its own order."""
         round_, place = divmod(number, length)
         return int(_order(self.seed, round_, length)[place])
 
-    def _pixels(self, picture: object, side: int | None) -> Tensor:
+    def _pixels(self, picture: object, side: int | None, is_sized: bool) -> Tensor:
         size: dict[str, Any] = {} if side is None else {"size": {"height": side, "width": side}}
-        if side is None and self.augment.settings.shortest_edges:
+        is_square = "height" in dict(self.processor.image_processor.size or {})
+        if side is None and is_sized and not is_square:
             size = {"do_resize": False}  # the augmentation has chosen the size
         inputs = self.processor.image_processor(images=picture, return_tensors="pt", do_pad=False, **size)
         pixels: Tensor = inputs["pixel_values"][0]
         return pixels
+
+
+def _can_ask(record: Record, names: Sequence[str], unknown: Sequence[str]) -> bool:
+    """Say whether a prompt is left without the labels of which nobody knows any more whether they are there."""
+    if record.caption is not None:
+        return not unknown  # a sentence cannot do without one of its phrases
+    absent = names if record.absent is None else record.absent
+    return not {*record.labels, *absent} <= {*unknown}
 
 
 @lru_cache(maxsize=8)
@@ -233,14 +272,46 @@ def _token_map(grounded: Grounded, num_tokens: int) -> Tensor:
     return map_PT
 
 
-def batches(examples: TrainingExamples, steps: Steps, workers: int) -> Iterator[Batch]:
-    """Prepare batches in worker processes, in the order of the steps."""
+def batches(examples: TrainingExamples, steps: Steps, workers: int) -> Generator[Batch]:
+    """Prepare batches in worker processes, in the order of the steps.
+
+    Raises:
+        DatasetError: a picture cannot be used; the message names it.
+        ImageError: a picture's file is missing or broken.
+    """
     prepared: DataLoader[Any] = DataLoader(
-        examples,
+        _Careful(examples),
         batch_sampler=steps,
-        collate_fn=collate,
+        collate_fn=_collate_or_error,
         num_workers=workers,
         prefetch_factor=4 if workers else None,
         multiprocessing_context="spawn" if workers else None,
+        worker_init_fn=_leave_signals_to_the_trainer if workers else None,
     )
-    return iter(prepared)
+    for batch in prepared:
+        if isinstance(batch, GroundlingError):
+            raise batch
+        yield batch
+
+
+class _Careful(TorchDataset["Example | GroundlingError"]):
+    """Hands errors on as values: raised in a worker, one would arrive as the text of a traceback."""
+
+    def __init__(self, examples: TrainingExamples) -> None:
+        self.examples = examples
+
+    def __getitem__(self, place: Place) -> Example | GroundlingError:
+        try:
+            return self.examples[place]
+        except GroundlingError as error:
+            return error
+
+
+def _collate_or_error(examples: Sequence[Example | GroundlingError]) -> Batch | GroundlingError:
+    error = next((one for one in examples if isinstance(one, GroundlingError)), None)
+    return error or collate([one for one in examples if isinstance(one, Example)])
+
+
+def _leave_signals_to_the_trainer(worker: int) -> None:
+    """Ctrl-C reaches every process of a terminal, but the trainer still needs the pictures of its step."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -3,7 +3,8 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TextIO
+from types import TracebackType
+from typing import Any, Self, TextIO
 
 from groundling.errors import missing_extra
 from groundling.files import write_text
@@ -28,8 +29,8 @@ class Metrics:
         except ImportError as error:
             raise missing_extra("tensorboard", "train", "Training") from error
         path = run / FILE
-        kept = [line for line in _lines(path) if json.loads(line)["step"] <= step]
-        write_text(path, "".join(f"{line}\n" for line in kept))
+        kept = [line for line in read_metrics(run) if line["step"] <= step] if step else []
+        write_text(path, "".join(f"{json.dumps(line)}\n" for line in kept))
         self._file: TextIO = path.open("a", encoding="utf-8")
         self._board = SummaryWriter(str(run / "tensorboard"), purge_step=step + 1)
 
@@ -44,19 +45,28 @@ class Metrics:
         """Add a picture [H, W, 3] in 0..255."""
         self._board.add_image(name, pixels, step, dataformats="HWC")
 
-    def close(self) -> None:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         """Write what is left."""
         self._file.close()
         self._board.close()
 
 
 def read_metrics(run: Path) -> list[dict[str, float]]:
-    """Return the lines of `metrics.jsonl`, each with its "step"; a line cut off by a crash is left out."""
-    return [json.loads(line) for line in _lines(run / FILE)]
+    """Return the lines of `metrics.jsonl`, each with its "step"; a line that a crash has cut off is left out."""
+    path = run / FILE
+    text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+    found = [_parsed(line) for line in text.split("\n")[:-1]]  # what follows the last newline was cut off
+    return [line for line in found if "step" in line]
 
 
-def _lines(path: Path) -> list[str]:
-    if not path.exists():
-        return []
-    whole = path.read_text(encoding="utf-8").split("\n")[:-1]  # what follows the last newline was cut off
-    return [line for line in whole if line]
+def _parsed(line: str) -> dict[str, float]:
+    try:
+        values = json.loads(line)
+    except ValueError:
+        return {}
+    return values if isinstance(values, dict) else {}

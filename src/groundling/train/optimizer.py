@@ -10,7 +10,6 @@ from torch.optim.swa_utils import AveragedModel
 from groundling.errors import ConfigError
 from groundling.train.settings import OptimizerSettings
 
-SCHEDULES = ("constant", "cosine", "steps")
 _PARTS = {".image_backbone.": "image_backbone", ".text_backbone.": "text_backbone"}
 _NO_DECAY = ("relative_position_bias", "position_embedding", "level_embedding", "image_scale", "text_scale")
 
@@ -44,20 +43,14 @@ def build_optimizer(model: nn.Module, settings: OptimizerSettings) -> torch.opti
 
 
 def rate_at(step: int, settings: OptimizerSettings) -> float:
-    """Return the share of the learning rate for a step, from 0: warm-up times schedule.
-
-    Raises:
-        ConfigError: there is no such schedule.
-    """
+    """Return the share of the learning rate for a step, from 0: warm-up times schedule."""
     rising = min(1.0, (step + 1) / max(settings.warmup, 1))
     done = step / max(settings.steps, 1)
     if settings.schedule == "constant":
         return rising
     if settings.schedule == "cosine":
         return rising * (settings.final + (1 - settings.final) * 0.5 * (1 + math.cos(math.pi * min(done, 1.0))))
-    if settings.schedule == "steps":
-        return float(rising * 0.1 ** sum(done >= milestone for milestone in settings.milestones))
-    raise ConfigError(f"optimizer.schedule={settings.schedule!r} is unknown. Use one of {', '.join(SCHEDULES)}.")
+    return float(rising * 0.1 ** sum(done >= milestone for milestone in settings.milestones))
 
 
 def set_rate(optimizer: torch.optim.Optimizer, step: int, settings: OptimizerSettings) -> float:

@@ -1,6 +1,7 @@
 """The settings of a run: `run.toml` as typed values."""
 
 import dataclasses
+import math
 import tomllib
 import types
 import typing
@@ -9,12 +10,49 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
+from groundling.data.augment import PRESETS
 from groundling.data.sampling import PromptSampling
 from groundling.errors import ConfigError
 from groundling.keywords import closest
 from groundling.objective.denoising import Denoising
 
 Settings = TypeVar("Settings")
+
+PRECISIONS = ("float32", "bf16")
+SCHEDULES = ("constant", "cosine", "steps")
+MOST_SEEDS = 2**31
+
+_UNBOUNDED = math.inf
+
+
+def _require(
+    settings: object, name: str, least: float, most: float = _UNBOUNDED, *, open_: str = "", within: str = ""
+) -> None:
+    """Refuse numbers outside of a range.
+
+    Args:
+        settings: has the attribute `name`, a number or several.
+        name: of the setting.
+        least: smallest value.
+        most: largest value.
+        open_: "[" or "]" or both: this end does not belong to the range.
+        within: what the message writes before the name.
+    """
+    value = getattr(settings, name)
+    for number in value if isinstance(value, tuple) else (value,):
+        above = number > least if "[" in open_ else number >= least
+        below = number < most if "]" in open_ or most == _UNBOUNDED else number <= most
+        if not (above and below and math.isfinite(number)):
+            lower = f"more than {least:g}" if "[" in open_ else f"at least {least:g}"
+            upper = "" if most == _UNBOUNDED else f" and {'less than' if ']' in open_ else 'at most'} {most:g}"
+            raise ConfigError(f"{within}{name}={number:g} must be {lower}{upper}.")
+
+
+def _require_one_of(name: str, value: str, allowed: Sequence[str]) -> None:
+    if value not in allowed:
+        close = closest(value, allowed)
+        hint = f"Did you mean {close!r}?" if close else f"Use one of {', '.join(allowed)}."
+        raise ConfigError(f"{name}={value!r} is unknown. {hint}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +95,12 @@ class DataSettings:
     sides: tuple[int, ...] = ()
     workers: int = 2
 
+    def __post_init__(self) -> None:
+        _require(self, "replay_share", 0, 1, open_="]")
+        _require(self, "workers", 0)
+        _require(self, "sides", 1)
+        _require_one_of("augment", self.augment, PRESETS)
+
 
 @dataclass(frozen=True, slots=True)
 class OptimizerSettings:
@@ -92,6 +136,18 @@ class OptimizerSettings:
     final: float = 0.01
     clip: float = 0.1
 
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch_size", "accumulate"):
+            _require(self, name, 1)
+        for name in ("image_backbone", "text_backbone", "weight_decay", "warmup"):
+            _require(self, name, 0)
+        for name in ("learning_rate", "clip"):
+            _require(self, name, 0, open_="[")
+        for name in ("milestones", "final"):
+            _require(self, name, 0, 1)
+        _require(self, "beta2", 0, 1, open_="]")
+        _require_one_of("schedule", self.schedule, SCHEDULES)
+
 
 @dataclass(frozen=True, slots=True)
 class LoraSettings:
@@ -108,6 +164,10 @@ class LoraSettings:
     alpha: float = 16.0
     targets: tuple[str, ...] = ("query", "key", "value", "output", "fc1", "fc2")
     train: tuple[str, ...] = ("box_heads", "contrastive_heads", "model.query_selection")
+
+    def __post_init__(self) -> None:
+        _require(self, "rank", 0)
+        _require(self, "alpha", 0, open_="[")
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +186,10 @@ class ReportSettings:
     checkpoint: int = 200
     validate: int = 0
 
+    def __post_init__(self) -> None:
+        for name in ("metrics", "pictures", "checkpoint", "validate"):
+            _require(self, name, 0)
+
 
 @dataclass(frozen=True, slots=True)
 class ValidationSettings:
@@ -140,6 +204,9 @@ class ValidationSettings:
     name: str = "target"
     data: Mapping[str, Any] = field(default_factory=dict)
     pictures: int = 200
+
+    def __post_init__(self) -> None:
+        _require(self, "pictures", 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +244,20 @@ class RunSettings:
     report: ReportSettings = field(default_factory=ReportSettings)
     validate: tuple[ValidationSettings, ...] = ()
 
+    def __post_init__(self) -> None:
+        _require(self, "seed", 0, MOST_SEEDS - 1)
+        _require(self, "ema", 0, 1, open_="]")
+        _require(self, "blend", 0, 1)
+        _require_one_of("precision", self.precision, PRECISIONS)
+        for name in ("budget", "box_noise"):
+            _require(self.denoising, name, 0, within="denoising.")
+        _require(self.denoising, "label_noise", 0, 1, within="denoising.")
+        names = [one.name for one in self.validate]
+        if len(set(names)) < len(names):
+            raise ConfigError(
+                f"Two tables of [[validate]] have the same name: {', '.join(names)}. Name each differently."
+            )
+
 
 def read_run(path: str | Path, changes: Sequence[str] = ()) -> RunSettings:
     """Read `run.toml`.
@@ -201,7 +282,7 @@ def read_run(path: str | Path, changes: Sequence[str] = ()) -> RunSettings:
 
 def _change(values: dict[str, Any], change: str) -> None:
     name, equals, text = change.partition("=")
-    keys = name.strip().split(".")
+    keys = [key.strip() for key in name.split(".")]
     if not equals or not all(keys):
         raise ConfigError(f"--set {change!r} must look like optimizer.steps=100.")
     try:
@@ -224,7 +305,7 @@ def from_mapping(kind: type[Settings], values: Mapping[str, Any], place: str) ->
         place: where they stand, for messages.
 
     Raises:
-        ConfigError: a key is unknown, or a value has the wrong type.
+        ConfigError: a key is unknown, or a value has the wrong type or is out of range.
     """
     hints = get_type_hints(kind)
     names = [one.name for one in dataclasses.fields(kind)]  # type: ignore[arg-type]
@@ -233,7 +314,11 @@ def from_mapping(kind: type[Settings], values: Mapping[str, Any], place: str) ->
             guess = closest(key, names)
             hint = f" Did you mean {guess!r}?" if guess else f" It knows {', '.join(names)}."
             raise ConfigError(f"{place}: the key {key!r} is unknown.{hint}")
-    return kind(**{key: _value(hints[key], value, f"{place}: {key}") for key, value in values.items()})
+    typed = {key: _value(hints[key], value, f"{place}: {key}") for key, value in values.items()}
+    try:
+        return kind(**typed)
+    except ConfigError as error:
+        raise ConfigError(f"{place}: {error}") from error
 
 
 def _value(hint: Any, value: Any, place: str) -> Any:

@@ -29,7 +29,7 @@ def load_start(settings: RunSettings) -> Start:
     """Load or make the model of a run.
 
     Raises:
-        ConfigError: no model is named, or `model.freeze` names no parameter.
+        ConfigError: no model is named, or `model.freeze` names no parameter or all of them.
         CheckpointError: the checkpoint cannot be loaded.
     """
     options = settings.model
@@ -50,4 +50,6 @@ def load_start(settings: RunSettings) -> Start:
             )
         for parameter in named:
             parameter.requires_grad_(False)
+    if not any(parameter.requires_grad for parameter in detector.parameters()):
+        raise ConfigError("Nothing is trained: model.freeze names all parts of the model. Shorten it.")
     return Start(detector, processor)

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from groundling.data.scenes.generator import SPLITS, Scene, make_scene
-from groundling.data.scenes.things import COLORS, SHAPES
+from groundling.data.scenes.things import COLORS, NEW_SHAPES, SHAPES
 from groundling.data.scenes.words import Expression, expressions
 from groundling.errors import ConfigError, DatasetError
 
@@ -24,6 +24,9 @@ IMAGES, COCO, ODVG, LABEL_MAP = "images", "annotations.json", "odvg.jsonl", "lab
 
 NAMES = tuple(f"{color} {shape}" for color in COLORS for shape in SHAPES)
 """Categories; COCO counts them from 1, ODVG from 0."""
+
+NEW_NAMES = NAMES + tuple(f"{color} {shape}" for color in COLORS for shape in NEW_SHAPES)
+"""Those of the split "new"."""
 
 MOST_CAPTIONS = 4
 """Referring expressions written for each scene; a full scene has hundreds."""
@@ -79,12 +82,13 @@ def write_scenes(out: Path, files: SceneFiles, *, jobs: int = 1, advance: Callab
                     annotations.append({"id": len(annotations) + 1, **annotation})
                 odvg.writelines(f"{line}\n" for line in written.odvg)
                 advance()
-        _dump(folder / LABEL_MAP, {str(index): name for index, name in enumerate(NAMES)})
+        names = NEW_NAMES if files.split == "new" else NAMES
+        _dump(folder / LABEL_MAP, {str(index): name for index, name in enumerate(names)})
         coco = {
             "info": {"description": f"groundling scenes: {files.split}, seed {files.seed}, {files.size} pixels"},
             "images": images,
             "annotations": annotations,
-            "categories": [{"id": index, "name": name} for index, name in enumerate(NAMES, start=1)],
+            "categories": [{"id": index, "name": name} for index, name in enumerate(names, start=1)],
         }
         _dump(folder / COCO, coco)
 
@@ -136,7 +140,7 @@ def _annotations(scene: Scene, image_id: int) -> Iterator[dict[str, Any]]:
         left, top, right, bottom = box
         yield {
             "image_id": image_id,
-            "category_id": NAMES.index(thing.name) + 1,
+            "category_id": NEW_NAMES.index(thing.name) + 1,
             "bbox": [left, top, right - left, bottom - top],
             "area": int(mask.sum()),
             "iscrowd": 0,
@@ -146,7 +150,7 @@ def _annotations(scene: Scene, image_id: int) -> Iterator[dict[str, Any]]:
 
 def _detection(scene: Scene) -> dict[str, Any]:
     instances = [
-        {"bbox": box, "label": NAMES.index(thing.name), "category": thing.name}
+        {"bbox": box, "label": NEW_NAMES.index(thing.name), "category": thing.name}
         for thing, box in zip(scene.things, _corners(scene), strict=True)
     ]
     return {"detection": {"instances": instances}}

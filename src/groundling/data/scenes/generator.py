@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from groundling.data.scenes.paint import LARGEST_TURN, Cover, background, cover, fill, photograph
-from groundling.data.scenes.things import COLORS, HELD_OUT, SHAPES, SIZES, TEXTURES, Thing
+from groundling.data.scenes.things import COLORS, HELD_OUT, NEW_SHAPES, SHAPES, SIZES, TEXTURES, Thing
 from groundling.errors import ConfigError
 
-SPLITS = ("train", "seen", "held_out")
-"""Training; unseen pictures of the same pairs; pictures in which at least one thing is of a held-out pair."""
+SPLITS = ("train", "seen", "held_out", "new")
+"""Training; unseen pictures of the same pairs; pictures in which at least one thing is of a held-out pair; pictures in
+which at least one thing is of a shape that the others never show. A split's place here is part of its seed."""
 
 MOST_THINGS = 7
 TEXTURE_ENDS = tuple(accumulate((0.4, 0.2, 0.2)))
@@ -62,8 +63,7 @@ def make_scene(seed: int, number: int, *, split: str = "train", size: int = 224)
     if seed < 0 or number < 0 or size < 64:
         raise ConfigError(f"seed={seed} and number={number} must be at least 0, size={size} at least 64.")
     rng = np.random.default_rng([seed, SPLITS.index(split), number])
-    things = _things(rng, split, size)
-    things, covers = _without_hidden(things, [cover(thing, size) for thing in things], size)
+    things, covers = _compose(rng, split, size)
     pixels = background(size, rng)
     for thing, its in zip(things, covers, strict=True):
         under = pixels[:, *its.part]
@@ -75,11 +75,21 @@ def make_scene(seed: int, number: int, *, split: str = "train", size: int = 224)
     return Scene(photograph(pixels, rng), tuple(things), boxes, masks)
 
 
+def _compose(rng: Generator, split: str, size: int) -> tuple[list[Thing], list[Cover]]:
+    """Choose things that can be seen, and which pixels each covers."""
+    while True:
+        things = _things(rng, split, size)
+        things, covers = _without_hidden(things, [cover(thing, size) for thing in things], size)
+        if split != "new" or any(thing.shape in NEW_SHAPES for thing in things):
+            return things, covers
+
+
 def _things(rng: Generator, split: str, size: int) -> list[Thing]:
     """Choose things one after the other, where there is room for them."""
     things: list[Thing] = []
     for place in range(int(rng.integers(1, MOST_THINGS + 1))):
-        pair = _pair(rng, held_out=split == "held_out" and (place == 0 or rng.random() < 0.5))
+        is_special = split in ("held_out", "new") and (place == 0 or rng.random() < 0.5)
+        pair = _pair(rng, split if is_special else "train")
         if things and rng.random() < 0.35:  # a near miss: the same shape or the same colour as one that is there
             other = things[int(rng.integers(len(things)))]
             near = (other.color, pair[1]) if rng.random() < 0.5 else (pair[0], other.shape)
@@ -91,13 +101,17 @@ def _things(rng: Generator, split: str, size: int) -> list[Thing]:
     return things
 
 
-def _pair(rng: Generator, *, held_out: bool) -> tuple[str, str]:
-    pairs = _pairs(held_out)
+def _pair(rng: Generator, kind: str) -> tuple[str, str]:
+    pairs = _pairs(kind)
     return pairs[int(rng.integers(len(pairs)))]
 
 
 @cache
-def _pairs(held_out: bool) -> list[tuple[str, str]]:
+def _pairs(kind: str) -> list[tuple[str, str]]:
+    """Return the pairs of colour and shape for "train", "held_out" or "new"."""
+    if kind == "new":
+        return [(color, shape) for color in COLORS for shape in NEW_SHAPES]
+    held_out = kind == "held_out"
     return [(color, shape) for color in COLORS for shape in SHAPES if ((color, shape) in HELD_OUT) == held_out]
 
 

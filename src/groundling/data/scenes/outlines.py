@@ -80,6 +80,29 @@ def _house() -> Outline:
     return np.array([(0, -0.95), (0.8, -0.15), (0.55, -0.15), (0.55, 0.8), (-0.55, 0.8), (-0.55, -0.15), (-0.8, -0.15)])
 
 
+def _crown() -> Outline:
+    return np.array([(-0.85, 0.6), (-0.85, -0.6), (-0.4, 0.05), (0, -0.75), (0.4, 0.05), (0.85, -0.6), (0.85, 0.6)])
+
+
+def _flag() -> Outline:
+    return np.array(
+        [(-0.6, -0.95), (0.75, -0.95), (0.45, -0.45), (0.75, 0.05), (-0.38, 0.05), (-0.38, 0.95), (-0.6, 0.95)]
+    )
+
+
+def _key() -> Outline:
+    bow = np.linspace(0.12 * math.pi, 1.88 * math.pi, 40)  # open below, where the shaft begins
+    round_part = np.stack([-0.42 * np.sin(bow), 0.42 * np.cos(bow) - 0.55], axis=1)
+    shaft = [(0.15, 0.95), (-0.15, 0.95)]
+    teeth = [(0.15, 0.3), (0.5, 0.3), (0.5, 0.48), (0.15, 0.48), (0.15, 0.68), (0.5, 0.68), (0.5, 0.86), (0.15, 0.86)]
+    return np.concatenate([round_part, teeth, shaft])
+
+
+def _tree() -> Outline:
+    right = [(0.42, -0.4), (0.22, -0.4), (0.6, 0.12), (0.32, 0.12), (0.78, 0.65), (0.14, 0.65), (0.14, 0.95)]
+    return np.array([(0, -1), *right, *((-x, y) for x, y in reversed(right))])
+
+
 OUTLINES: dict[str, Callable[[], Outline]] = {
     "circle": _circle,
     "square": _square,
@@ -97,13 +120,16 @@ OUTLINES: dict[str, Callable[[], Outline]] = {
     "bolt": _bolt,
     "house": _house,
 }
+NEW_OUTLINES: dict[str, Callable[[], Outline]] = {"crown": _crown, "flag": _flag, "key": _key, "tree": _tree}
+"""Shapes that no other split shows: what a trained model can be taught afterwards."""
+
 HOLES = {"ring": 0.55}
 """Shapes with a round hole, and its radius."""
 
 
 @cache
 def outline_of(shape: str) -> Outline:
-    """Return the outline of one of OUTLINES; not to be changed, since it is made once."""
-    outline = OUTLINES[shape]()
+    """Return the outline of one of OUTLINES or NEW_OUTLINES; not to be changed, since it is made once."""
+    outline = (OUTLINES | NEW_OUTLINES)[shape]()
     outline.flags.writeable = False
     return outline

@@ -4,13 +4,13 @@ import numpy as np
 from numpy.random import Generator
 
 from groundling.data.record import Record
-from groundling.data.scenes.generator import SPLITS, Scene, make_scene
-from groundling.data.scenes.things import COLORS, SHAPES, Thing
+from groundling.data.scenes.generator import Scene, make_scene
+from groundling.data.scenes.things import COLORS, NEW_SHAPES, SHAPES, Thing
 from groundling.data.scenes.words import Query, expressions, queries
 from groundling.errors import ConfigError
 
-RECORD_SPLITS = (*SPLITS, "referring")
-"""The splits of scenes, and unseen pictures with referring expressions only."""
+RECORD_SPLITS = ("train", "seen", "held_out", "referring", "new")
+"""The splits of scenes, and unseen pictures with referring expressions only. A split's place is part of its seed."""
 
 MOST_EXPRESSIONS = 4
 NEGATIVES = 12
@@ -22,7 +22,8 @@ class SceneRecords:
 
     In "train" the labels are descriptions of things, from "star" to "small dotted blue star", and referring
     expressions. In "seen" and "held_out" they are colour and shape, such as "blue star", as an evaluation asks for
-    them. In "referring" they are expressions.
+    them. In "referring" they are expressions. In "new" they are colour and shape, and only the things of new shapes are
+    labelled, as where someone labels what a model does not know yet.
 
     Args:
         split: one of RECORD_SPLITS.
@@ -43,8 +44,8 @@ class SceneRecords:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Every colour with every shape; the labels of a record may be finer."""
-        return tuple(f"{color} {shape}" for color in COLORS for shape in SHAPES)
+        """Every colour with every shape of the labels; the labels of a record may be finer."""
+        return tuple(f"{color} {shape}" for color in COLORS for shape in self._shapes)
 
     def __len__(self) -> int:
         return self.count
@@ -58,26 +59,39 @@ class SceneRecords:
         rng = np.random.default_rng([self.seed, RECORD_SPLITS.index(self.split), index, 1])
         labels, absent = self._words(scene, rng)
         texts = list(labels)
-        positive_NL = np.array([[thing in labels[text] for text in texts] for thing in range(len(scene.things))], bool)
+        known = [thing for thing in range(len(scene.things)) if self._is_labelled(scene.things[thing])]
+        positive_NL = np.array([[thing in labels[text] for text in texts] for thing in known], bool)
         return Record(
             key=f"{self.split}-{self.seed}-{index}",
             picture=scene.image,
             image_wh=scene.image.size,
             labels=tuple(texts),
-            boxes_xyxy=scene.boxes_xyxy,
-            positive_NL=positive_NL.reshape(len(scene.things), len(texts)),
+            boxes_xyxy=scene.boxes_xyxy[known],
+            positive_NL=positive_NL.reshape(len(known), len(texts)),
             absent=tuple(absent),
         )
+
+    @property
+    def _shapes(self) -> tuple[str, ...]:
+        return NEW_SHAPES if self.split == "new" else SHAPES
+
+    def _is_labelled(self, thing: Thing) -> bool:
+        return self.split != "new" or thing.shape in NEW_SHAPES
 
     def _words(self, scene: Scene, rng: Generator) -> tuple[dict[str, set[int]], list[str]]:
         """Return labels with the things that each means, and labels that mean none."""
         if self.split == "referring":
             return _expressions(scene, rng, most=len(scene.things) + 2), []
         if self.split != "train":
-            pairs = [Query(color=thing.color, shape=thing.shape) for thing in scene.things]
-            _, absent = queries(scene.things, rng, negatives=NEGATIVES)
+            labelled = [thing for thing in scene.things if self._is_labelled(thing)]
+            pairs = [Query(color=thing.color, shape=thing.shape) for thing in labelled]
+            _, absent = queries(scene.things, rng, negatives=NEGATIVES, shapes=self._shapes)
             misses = dict.fromkeys(Query(color=q.color, shape=q.shape) for q in absent)
-            absent_texts = [q.text for q in misses if not any(q.means(thing) for thing in scene.things)]
+            absent_texts = [
+                query.text
+                for query in misses
+                if query.shape in self._shapes and not any(query.means(thing) for thing in scene.things)
+            ]
             return {query.text: _meant(query, scene.things) for query in pairs}, absent_texts
         present, absent = queries(scene.things, rng, negatives=NEGATIVES)
         labels = {query.text: _meant(query, scene.things) for query in present}

@@ -2,9 +2,11 @@
 
 from dataclasses import dataclass
 
-from groundling.data.scenes.outlines import OUTLINES
+from groundling.data.scenes.outlines import NEW_OUTLINES, OUTLINES
 
 SHAPES = tuple(OUTLINES)
+NEW_SHAPES = tuple(NEW_OUTLINES)
+"""Shapes of the split "new" only."""
 COLORS: dict[str, tuple[int, int, int]] = {
     "red": (215, 40, 45),
     "green": (45, 155, 65),
@@ -37,7 +39,7 @@ class Thing:
     """One thing of a scene, as it was asked for.
 
     Attributes:
-        shape: one of SHAPES.
+        shape: one of SHAPES or NEW_SHAPES.
         color: one of COLORS.
         texture: one of TEXTURES.
         size: one of SIZES.

@@ -21,7 +21,7 @@ class Query:
         size: one of SIZES.
         texture: one of TEXTURES.
         color: one of COLORS.
-        shape: one of SHAPES.
+        shape: one of SHAPES or NEW_SHAPES.
     """
 
     size: str | None = None
@@ -54,13 +54,16 @@ class Expression:
     phrase: tuple[int, int]
 
 
-def queries(things: Sequence[Thing], rng: Generator, *, negatives: int) -> tuple[list[Query], list[Query]]:
+def queries(
+    things: Sequence[Thing], rng: Generator, *, negatives: int, shapes: Sequence[str] = SHAPES
+) -> tuple[list[Query], list[Query]]:
     """Choose labels for a scene: some that are there, and some that are not.
 
     Args:
         things: what is in the scene.
         rng: chooses.
         negatives: how many labels that are not there; half of them share the colour or the shape of a thing.
+        shapes: what they name.
 
     Returns:
         Labels that mean at least one thing, different from each other, together meaning every thing; and labels that
@@ -74,7 +77,8 @@ def queries(things: Sequence[Thing], rng: Generator, *, negatives: int) -> tuple
     for _ in range(20 * negatives):
         if len(absent) == negatives:
             break
-        query = _near_miss(things[int(rng.integers(len(things)))], rng) if things and rng.random() < 0.5 else _any(rng)
+        is_near = bool(things) and rng.random() < 0.5
+        query = _near_miss(things[int(rng.integers(len(things)))], rng, shapes) if is_near else _any(rng, shapes)
         if not any(query.means(thing) for thing in things):
             absent[query] = None
     return list(present), list(absent)
@@ -89,14 +93,14 @@ def _of(thing: Thing, rng: Generator) -> Query:
     )
 
 
-def _any(rng: Generator) -> Query:
+def _any(rng: Generator, shapes: Sequence[str]) -> Query:
     colors = list(COLORS)
-    return Query(color=colors[int(rng.integers(len(colors)))], shape=SHAPES[int(rng.integers(len(SHAPES)))])
+    return Query(color=colors[int(rng.integers(len(colors)))], shape=shapes[int(rng.integers(len(shapes)))])
 
 
-def _near_miss(thing: Thing, rng: Generator) -> Query:
+def _near_miss(thing: Thing, rng: Generator, shapes: Sequence[str]) -> Query:
     """Return the words for a thing with one property changed."""
-    random = _any(rng)
+    random = _any(rng, shapes)
     changes = (
         Query(color=thing.color, shape=random.shape),
         Query(color=random.color, shape=thing.shape),
