@@ -54,14 +54,14 @@ class Criterion:
             valid_BT: True for real tokens.
             denoised: likewise, what became of the denoising queries; they need no matching.
             denoising: the denoising queries.
-            num_objects: what the sums over the batch are divided by; None is the batch's number of objects. Where a
-                batch is one of several that make one step, it is the mean of their numbers. At least 1 is taken.
+            num_objects: what the sums over the batch are divided by; None is the batch's number of objects, and at
+                least 1. Where a batch is one of several that make one step, it is the mean of their numbers.
 
         Returns:
             The weighted total and each loss by name, such as "loss_giou_enc".
         """
         losses: dict[str, Tensor] = {}
-        divisor = max(targets.num_objects if num_objects is None else num_objects, 1)
+        divisor = max(targets.num_objects, 1) if num_objects is None else num_objects
         with torch.autocast(valid_BT.device.type, enabled=False):  # matching must not depend on mixed precision
             for suffix, prediction in predictions.items():
                 found = self._losses(prediction, targets, valid_BT[:, None].float())

@@ -130,7 +130,8 @@ def _plan(means_GP: Tensor, num_phrases: int, settings: Denoising, random: torch
     weight_N = torch.full((count,), 1.0 / max(groups, 1))
     if not count:
         return _Plan(object_N, object_N, torch.zeros(0, 4), group_N, weight_N, positive_N)
-    own_N = torch.multinomial(means_GP[object_N].float(), 1, generator=random)[:, 0]
+    # Without the batch's padding: how many random numbers are drawn depends on the number of columns.
+    own_N = torch.multinomial(means_GP[object_N, :num_phrases].float(), 1, generator=random)[:, 0]
     other_N = torch.randint(num_phrases, (count,), generator=random)
     is_noisy_N = torch.rand(count, generator=random) < settings.label_noise / 2
     size_N4 = torch.rand(count, 4, generator=random) + (~positive_N)[:, None]

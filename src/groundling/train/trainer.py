@@ -140,7 +140,7 @@ class Trainer:
                 self._report(metrics, values, is_interrupted)
                 progress.update(task, completed=self.step, description=f"loss {values['loss']:.3f}")
                 if is_interrupted and self.step < total:
-                    logger.warning("Stopped after step %d. Run the same command again to go on.", self.step)
+                    logger.info("Stopped after step %d. The same run goes on from there.", self.step)
                     raise KeyboardInterrupt
         self.accelerator.end_training()
 
