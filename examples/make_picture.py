@@ -1,9 +1,11 @@
-"""Draw the demo picture, examples/images/shapes.png: four coloured shapes on a soft background."""
+"""Draw the pictures of the examples: four shapes on a soft background, and a scene."""
 
 import math
 from pathlib import Path
 
 from PIL import Image, ImageDraw
+
+from groundling.data.scenes import make_scene
 
 WIDTH, HEIGHT = 640, 480
 SMOOTH = 4  # drawn so many times larger, then made smaller: soft edges
@@ -55,8 +57,8 @@ def draw_shape(draw: ImageDraw.ImageDraw, kind: str, colour: tuple[int, int, int
         draw.polygon([((left + right) / 2, top), (right - 1, bottom - 1), (left, bottom - 1)], fill=colour)
 
 
-def make_picture() -> Image.Image:
-    """Return the picture; it is the same on every call."""
+def shapes() -> Image.Image:
+    """Return four shapes; the same on every call."""
     picture = background()
     draw = ImageDraw.Draw(picture)
     for kind, colour, box in SHAPES:
@@ -64,8 +66,14 @@ def make_picture() -> Image.Image:
     return picture.resize((WIDTH, HEIGHT), Image.Resampling.LANCZOS)
 
 
+def scene() -> Image.Image:
+    """Return a scene that no training has seen, with things of pairs that were kept out of training."""
+    return make_scene(2024, 7, split="held_out", size=448).image
+
+
 if __name__ == "__main__":
-    path = Path(__file__).parent / "images" / "shapes.png"
-    path.parent.mkdir(exist_ok=True)
-    make_picture().save(path, optimize=True)
-    print(f"wrote {path}")
+    folder = Path(__file__).parent / "images"
+    folder.mkdir(exist_ok=True)
+    for name, picture in (("shapes.png", shapes()), ("scene.png", scene())):
+        picture.save(folder / name, optimize=True)
+        print(f"wrote {folder / name}")
