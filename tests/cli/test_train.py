@@ -348,7 +348,7 @@ def test_warnings_are_told_and_training_goes_on(coco_run, tmp_path, capsys):
     (tmp_path / "set.json").write_text(json.dumps(content))
     assert run(["train", str(coco_run), "--output", "out", "--set", "optimizer.steps=1"]) == 0
     out, err = capsys.readouterr()
-    assert "1 warnings; to read them: groundling data check set.json" in err
+    assert "1 warnings; to read them: groundling data check set.json --images ." in err
     assert '--labels "cat"' in out
 
 

@@ -123,6 +123,20 @@ def test_when_all_labels_are_in_doubt_something_absent_is_asked_for(tokenizer: G
         assert "dog" not in found.prompt.labels
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_a_name_that_only_a_group_has_is_not_asked_for(tokenizer: GroundingDinoTokenizer, seed: int) -> None:
+    """Its members have no boxes, so finding one would be learned as wrong."""
+    options: dict[str, Any] = {"negatives": 9, "all_negatives": 1.0}
+    one = record("person", "dog", crowd_N=np.array([True, False]))
+    found = sample(tokenizer, one, seed, **options)
+    assert "person" not in found.prompt.labels
+    assert meanings(found) == [set(), {"dog"}]
+    both = record("person", objects=2, crowd_N=np.array([True, False]))
+    assert "person" in sample(tokenizer, both, seed, **options).prompt.labels
+    alone = record("person", absent=(), crowd_N=np.array([True]))
+    assert sample(tokenizer, alone, seed, **options).prompt.labels == ("person",)  # a prompt needs a label
+
+
 def test_listed_absent_names_take_the_place_of_the_vocabulary(tokenizer: GroundingDinoTokenizer) -> None:
     one = record("car", absent=("truck", "bus"))
     assert set(sample(tokenizer, one, all_negatives=1.0).prompt.labels) == {"car", "truck", "bus"}

@@ -48,6 +48,12 @@ class Federated(HandMade):
         return self.partial[index]
 
 
+class Counted(HandMade):
+    """Only one of the names makes the figures."""
+
+    counted_names = ("cat",)
+
+
 def record(objects, *, key="p", picture=None, image_wh=SIZE, absent=None, crowd=(), labels=None):
     """A record from (label, box) pairs; a label may be a tuple of several."""
     sets = [(label,) if isinstance(label, str) else tuple(label) for label, _ in objects]

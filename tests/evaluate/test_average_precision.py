@@ -8,7 +8,7 @@ import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from evaluate.hand_made import Federated, HandMade, WithIds, found, record
+from evaluate.hand_made import Counted, Federated, HandMade, WithIds, found, record
 from groundling.errors import MissingExtraError
 from groundling.evaluate import PROTOCOLS, measure
 from groundling.evaluate.average_precision import best_of_each_category
@@ -106,6 +106,17 @@ def test_an_object_may_have_several_labels():
     shown = record([(("cat", "pet"), BOX)], absent=())
     result = measure(HandMade([shown]), [(shown, found(0, [(0, 0.5, BOX)]))], PROTOCOLS["scenes"])
     assert {category.name: category.ap for category in result.categories} == {"cat": pytest.approx(1), "pet": 0}
+
+
+@pytest.mark.parametrize("name", ["coco", "scenes"])
+def test_names_that_do_not_count_are_asked_for_but_make_no_figure(name):
+    shown = record([("cat", BOX), ("dog", AWAY)], absent=())
+    answers = found(0, [(0, 0.5, BOX), (1, 0.9, BOX)])
+    whole, part = (measure(made([shown]), [(shown, answers)], PROTOCOLS[name]) for made in (HandMade, Counted))
+    assert whole.numbers["AP"] == pytest.approx(1 / 2)
+    assert part.numbers["AP"] == pytest.approx(1)
+    assert [category.name for category in part.categories] == ["cat"]
+    assert (whole.counts["objects"], part.counts["objects"], part.counts["boxes"]) == (2, 1, 1)
 
 
 def random_box(rng):

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 WRONG = 1
 _SHOWN_OF_A_KIND = 5
-_PIPE_WIDTH = 160  # columns of a table that goes into a file or another program
 
 data = typer.Typer(name="data", help="Check data sets and convert them.")
 
@@ -162,8 +161,10 @@ def _print(report: "Report") -> None:
 
     from rich.console import Console
 
+    from groundling.cli.report import PIPE_WIDTH
+
     _allow_any_letter()
-    console = Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH, markup=False, highlight=False)
+    console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, markup=False, highlight=False)
     if report.counts.records:
         _print_counts(report.counts, console)
     if report.problems:

@@ -1,6 +1,7 @@
 """Put a training run together: data sets, their check, model, validations, what is printed."""
 
 import os
+import shlex
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -94,8 +95,9 @@ def learn_by_heart(settings: RunSettings, pictures: int, output: Path | None, *,
             if check and _is_main_process():
                 _check_data(settings, voice)
             start = load_start(settings)
-            dataset = FirstRecords(open_examples(settings, start.processor).sources[0].dataset, pictures)
-            examples = TrainingExamples([Source(dataset)], start.processor, settings.prompt, settings.seed)
+            dataset = open_examples(settings, start.processor).sources[0].dataset
+            few = FirstRecords(dataset, pictures)
+            examples = TrainingExamples([Source(few)], start.processor, settings.prompt, settings.seed)
             drawing = _showcase(settings, examples, {})
             trainer = Trainer(settings, start, examples, drawing=drawing, listener=voice.listen)
         _print_summary(settings, start, examples, trainer, voice)
@@ -103,9 +105,9 @@ def learn_by_heart(settings: RunSettings, pictures: int, output: Path | None, *,
         if not _is_main_process():
             return 0
         protocol = usual_protocol(_specification(settings.data.train[0]), dataset)
-        figures = Validation(dataset, protocol, len(dataset))(trainer.detector())
+        figures = Validation(dataset, protocol, len(few))(trainer.detector())
         losses = [line["loss"] for line in read_metrics(Path(settings.output)) if "loss" in line]
-    verdict = judge(figures, losses, settings, len(dataset))
+    verdict = judge(figures, losses, settings, len(few))
     typer.echo(verdict.text)
     return 0 if verdict.learned else NOT_LEARNED
 
@@ -202,12 +204,19 @@ def _check_data(settings: RunSettings, voice: Voice) -> None:
             continue
         report = inspect_dataset(spec, decode=False)
         errors = [problem for problem in report.problems if problem.kind.is_error]
-        command = f"groundling data check {spec.get('annotations', '')}"
+        command = _check_command(spec)
         if errors:
             others = f" ({len(errors) - 1:,} more errors: {command})" if len(errors) > 1 else ""
             raise DatasetError(f"{errors[0]}{others} Training has not begun; --no-check skips this check.")
         if report.problems:
             voice.say(f"{spec.get('annotations')}: {len(report.problems):,} warnings; to read them: {command}")
+
+
+def _check_command(spec: Mapping[str, object]) -> str:
+    """Return the command that lists everything that is wrong with a data set."""
+    options = {f"--{key.replace('_', '-')}": str(value) for key, value in spec.items() if key != "annotations"}
+    words = [word for option in options.items() for word in option]
+    return shlex.join(["groundling", "data", "check", str(spec.get("annotations", "")), *words])
 
 
 def _showcase(

@@ -8,9 +8,8 @@ from rich.table import Table
 
 from groundling.data.open import open_dataset
 from groundling.data.record import Dataset
-from groundling.evaluate import PROTOCOLS, EvaluationProtocol, measure
+from groundling.evaluate import PROTOCOLS, EvaluationProtocol, evaluate
 from groundling.evaluate.figures import check_not_empty
-from groundling.evaluate.predict import Predictor
 from groundling.evaluate.report import percent
 from groundling.pipeline.detector import Detector
 from groundling.train.metrics import read_metrics
@@ -40,10 +39,7 @@ class Validation:
 
     def __call__(self, detector: Detector) -> dict[str, float]:
         """Return the figures by name, 0..1; without those of which there is nothing in the pictures."""
-        predictor = Predictor(detector, self.dataset.names, self.protocol)
-        found = sorted(predictor.predict(self.dataset, range(self.pictures), _BATCH_SIZE), key=lambda one: one.index)
-        results = ((self.dataset[one.index], one) for one in found)
-        numbers = measure(self.dataset, results, self.protocol).numbers
+        numbers = evaluate(detector, self.dataset, self.protocol, batch_size=_BATCH_SIZE, pictures=self.pictures)
         return {name: value for name, value in numbers.items() if not math.isnan(value)}
 
 

@@ -65,7 +65,8 @@ def sample_prompt(
     """Choose labels for a record and build their prompt.
 
     A caption is used as it is. Names are the record's own and random absent ones, in random order; when there are too
-    many tokens, absent names are left out first.
+    many tokens, absent names are left out first. A name that only a group has is not asked for where anything else can
+    be: the group's members have no boxes, and would be learned as wrong.
 
     Args:
         record: a picture and what is in it.
@@ -81,9 +82,11 @@ def sample_prompt(
     if record.caption is not None:
         prompt = build_caption_prompt(tokenizer, record.caption, sampling.max_tokens)
         return Grounded(prompt, record.positive_NL)
-    own = [index for index, label in enumerate(record.labels) if label not in unknown]
+    certain = [index for index, label in enumerate(record.labels) if label not in unknown]
+    own = [index for index in certain if not _is_only_a_group(record, index)]
     own = [own[place] for place in rng.permutation(len(own))]
     absent = _absent(record, names, unknown, sampling, rng, least=0 if own else 1)
+    own = own if own or absent else certain
     labels = [record.labels[index] for index in own] + absent
     kept = _within_budget(labels, tokenizer, sampling.max_tokens)
     order = [kept[place] for place in rng.permutation(len(kept))]
@@ -93,6 +96,11 @@ def sample_prompt(
         if place < len(own):
             positive_NP[:, phrase] = record.positive_NL[:, own[place]]
     return Grounded(prompt, positive_NP)
+
+
+def _is_only_a_group(record: Record, label: int) -> bool:
+    crowd_M = record.crowd_N[record.positive_NL[:, label]]
+    return len(crowd_M) > 0 and bool(crowd_M.all())
 
 
 def _absent(

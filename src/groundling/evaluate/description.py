@@ -34,6 +34,7 @@ def describe(
     """
     processor = detector.processor.image_processor
     parameter = next(detector.model.parameters())
+    facts = Facts(dataset)
     return {
         "model": model,
         "weights": weights_digest(detector.model),
@@ -45,7 +46,8 @@ def describe(
         "pictures": pictures,
         "names": len(dataset.names),
         "names_digest": _digest("\n".join(dataset.names).encode()),
-        "areas": "annotations" if Facts(dataset).areas_are_given else "boxes",
+        "counted_names": None if facts.counted_names is None else len(facts.counted_names),
+        "areas": "annotations" if facts.areas_are_given else "boxes",
         "versions": versions(),
         **protocol.describe(),
     }
@@ -96,6 +98,7 @@ def lines_of(description: Mapping[str, object]) -> list[tuple[str, str]]:
         ("threshold, NMS", f"{text('threshold')}, {text('nms_iou')}"),
         ("resize", text("resize")),
         ("metric", METRICS[str(description.get("metric"))]),
+        *([("counted", f"{text('counted_names')} of the names")] if description.get("counted_names") else []),
         *([] if is_recall else [("areas", f"from the {text('areas')}")]),
         ("versions", text("versions")),
     ]

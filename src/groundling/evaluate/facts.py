@@ -1,6 +1,6 @@
 """What a data set may know beside its records, and what stands in for it where it does not."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -33,12 +33,18 @@ class _HasFrequencies(Protocol):
     def frequencies(self) -> Mapping[str, str]: ...
 
 
+@runtime_checkable
+class _HasCountedNames(Protocol):
+    @property
+    def counted_names(self) -> Collection[str] | None: ...
+
+
 class Facts:
     """The data set's own ids, areas and marks.
 
     Args:
         dataset: any data set; a reader may offer `category_ids` and `image_id(index)`, `areas(index)`,
-            `not_exhaustive(index)` and `frequencies`.
+            `not_exhaustive(index)`, `frequencies` and `counted_names`.
     """
 
     def __init__(self, dataset: Dataset) -> None:
@@ -70,6 +76,12 @@ class Facts:
     def partial_names(self, index: int) -> Sequence[str]:
         """Return the names of which only some objects are annotated in a picture."""
         return self._dataset.not_exhaustive(index) if isinstance(self._dataset, _HasPartialNames) else ()
+
+    @property
+    def counted_names(self) -> frozenset[str] | None:
+        """The names whose average precision is the data set's; None is all. The others are asked for all the same."""
+        names = self._dataset.counted_names if isinstance(self._dataset, _HasCountedNames) else None
+        return None if names is None else frozenset(names)
 
     def frequencies(self, categories: Sequence[str]) -> tuple[str, ...]:
         """Return "rare", "common" or "frequent" for each category; an empty string where it is not known."""

@@ -68,7 +68,12 @@ class Measured:
 
 
 def evaluate(
-    detector: Detector, dataset: Dataset, protocol: EvaluationProtocol, *, batch_size: int = 1
+    detector: Detector,
+    dataset: Dataset,
+    protocol: EvaluationProtocol,
+    *,
+    batch_size: int = 1,
+    pictures: int | None = None,
 ) -> dict[str, float]:
     """Evaluate a model on a data set and return the figures alone, as a validation during training wants them.
 
@@ -77,6 +82,7 @@ def evaluate(
         dataset: the records.
         protocol: what is asked, kept and measured.
         batch_size: most pictures computed at a time; it does not change the figures.
+        pictures: the first so many are used; None is all.
 
     Returns:
         Numbers by name, such as "AP" or "accuracy@0.5", 0..1; NaN where there is nothing to find.
@@ -87,7 +93,8 @@ def evaluate(
     """
     check_not_empty(dataset)
     predictor = Predictor(detector, dataset.names, protocol)
-    found = sorted(predictor.predict(dataset, range(len(dataset)), batch_size), key=lambda one: one.index)
+    count = len(dataset) if pictures is None else min(pictures, len(dataset))
+    found = sorted(predictor.predict(dataset, range(count), batch_size), key=lambda one: one.index)
     return measure(dataset, ((dataset[one.index], one) for one in found), protocol).numbers
 
 

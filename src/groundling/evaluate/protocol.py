@@ -7,7 +7,7 @@ from groundling.errors import ConfigError
 from groundling.postprocess.label_scores import Aggregation
 from groundling.postprocess.select import check_selection
 
-Question = Literal["names", "labels", "expressions", "caption"]
+QuestionKind = Literal["names", "labels", "expressions", "caption"]
 """What each picture is asked for: all names of the data set; the picture's own labels and those known to be absent;
 each of its labels in a prompt of its own; the phrases of its caption."""
 
@@ -40,7 +40,7 @@ class EvaluationProtocol:
         ConfigError: a value is out of range, or question and metric do not fit.
     """
 
-    question: Question
+    question: QuestionKind
     metric: Metric
     top_k: int
     aggregate: Aggregation = "mean"
@@ -50,7 +50,7 @@ class EvaluationProtocol:
     plain_names: bool = False
 
     def __post_init__(self) -> None:
-        for name, value, kinds in (("question", self.question, Question), ("metric", self.metric, Metric)):
+        for name, value, kinds in (("question", self.question, QuestionKind), ("metric", self.metric, Metric)):
             if value not in get_args(kinds):
                 raise ConfigError(f"{name}={value!r} is unknown. Use one of {', '.join(get_args(kinds))}.")
         is_phrases = self.question in ("expressions", "caption")
@@ -89,4 +89,4 @@ PROTOCOLS: dict[str, EvaluationProtocol] = {
     "scenes": EvaluationProtocol("labels", "coco", top_k=300),
     "scenes_referring": EvaluationProtocol("expressions", "recall", top_k=10),
 }
-"""The usual protocol of each data set; the published figures of Grounding DINO and MM-Grounding-DINO were made so."""
+"""The usual protocol of each data set; docs/evaluation.md says where published figures were made in another way."""

@@ -103,14 +103,17 @@ class TableBuilder:
             self._found.append((pictures, category_L[found.label_ids], found.boxes_xyxy, found.scores))
 
     def build(self) -> tuple[Truth, FoundTable]:
-        """Return everything in columns."""
+        """Return everything in columns; objects and boxes of names that do not count are left out."""
         num_pictures, num_categories = len(self._judged), len(self._category)
         judged_PK = np.zeros((num_pictures, num_categories), np.bool_)
         partial_PK = np.zeros((num_pictures, num_categories), np.bool_)
         for picture, (judged, partial) in enumerate(zip(self._judged, self._partial, strict=True)):
             judged_PK[picture, slice(None) if judged is None else list(judged)] = True
             partial_PK[picture, list(partial)] = True
-        picture_N, category_N, boxes, area_N, crowd_N = zip(*self._truth, strict=True) if self._truth else ((),) * 5
+        counted = self._facts.counted_names
+        counted_K = np.array([counted is None or name in counted for name in self._category], np.bool_)
+        rows = [row for row in self._truth if counted_K[row[1]]]
+        picture_N, category_N, boxes, area_N, crowd_N = zip(*rows, strict=True) if rows else ((),) * 5
         truth = Truth(
             categories=tuple(self._category),
             pictures=num_pictures,
@@ -122,7 +125,8 @@ class TableBuilder:
             judged_PK=judged_PK,
             partial_PK=partial_PK,
         )
-        return truth, _found_table(self._found)
+        found = _found_table(self._found)
+        return truth, found.take(counted_K[found.category_N])
 
     def _number(self, label: str) -> int:
         return self._category.setdefault(label, len(self._category))

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from groundling.data.scenes import COLORS, NEW_SHAPES, SHAPES, make_scene
+from groundling.data.scenes import COLORS, HELD_OUT, NEW_SHAPES, SHAPES, make_scene
 from groundling.data.scenes.export import NEW_NAMES, SceneFiles, write_scenes
 from groundling.data.scenes.outlines import outline_of
 from groundling.data.scenes.records import RECORD_SPLITS, SceneRecords
@@ -48,6 +48,19 @@ def test_only_new_shapes_are_labelled() -> None:
         assert record.absent
         assert not set(record.absent) & {thing.name for thing in scene.things}
         assert {*record.labels, *record.absent} <= set(records.names)
+
+
+def test_held_out_figures_are_about_the_pairs_that_training_never_shows() -> None:
+    """The same pictures hold more things of other pairs, and six times as many of their names."""
+    records = SceneRecords(split="held_out", seed=3, size=64, count=FEW)
+    counted = records.counted_names
+    assert counted is not None
+    assert {tuple(name.split()) for name in counted} == HELD_OUT
+    assert set(counted) < set(records.names)
+    shown = [set(records[number].labels) for number in range(FEW)]
+    assert all(labels & set(counted) for labels in shown)
+    assert set().union(*shown) - set(counted)
+    assert [SceneRecords(split=split).counted_names for split in RECORD_SPLITS if split != "held_out"] == [None] * 4
 
 
 def test_files_have_their_categories(tmp_path) -> None:

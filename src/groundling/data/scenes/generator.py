@@ -15,8 +15,8 @@ from groundling.data.scenes.things import COLORS, HELD_OUT, NEW_SHAPES, SHAPES, 
 from groundling.errors import ConfigError
 
 SPLITS = ("train", "seen", "held_out", "new")
-"""Training; unseen pictures of the same pairs; pictures in which at least one thing is of a held-out pair; pictures in
-which at least one thing is of a shape that the others never show. A split's place here is part of its seed."""
+"""Training; unseen pictures of the same pairs; pictures in nearly all of which a thing is of a held-out pair; pictures
+in which at least one thing is of a shape that the others never show. A split's place here is part of its seed."""
 
 MOST_THINGS = 7
 TEXTURE_ENDS = tuple(accumulate((0.4, 0.2, 0.2)))

@@ -5,7 +5,7 @@ from numpy.random import Generator
 
 from groundling.data.record import Record
 from groundling.data.scenes.generator import Scene, make_scene
-from groundling.data.scenes.things import COLORS, NEW_SHAPES, SHAPES, Thing
+from groundling.data.scenes.things import COLORS, HELD_OUT, NEW_SHAPES, SHAPES, Thing
 from groundling.data.scenes.words import Query, expressions, queries
 from groundling.errors import ConfigError
 
@@ -46,6 +46,16 @@ class SceneRecords:
     def names(self) -> tuple[str, ...]:
         """Every colour with every shape of the labels; the labels of a record may be finer."""
         return tuple(f"{color} {shape}" for color in COLORS for shape in self._shapes)
+
+    @property
+    def counted_names(self) -> tuple[str, ...] | None:
+        """The names that an evaluation is about: in "held_out" the pairs that training never shows; None is all.
+
+        Things of the other pairs stand in these pictures too, and most names are theirs.
+        """
+        if self.split != "held_out":
+            return None
+        return tuple(name for name in self.names if tuple(name.split()) in HELD_OUT)
 
     def __len__(self) -> int:
         return self.count

@@ -46,7 +46,7 @@ class Thing:
         center: (x, y) in pixels.
         radius: distance of the farthest corner from the centre, in pixels.
         angle: turn in radians, clockwise.
-        squeeze: width over its natural width, 0.75 to 1.
+        squeeze: width over its natural width, 0.85 to 1.
     """
 
     shape: str
