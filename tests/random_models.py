@@ -10,7 +10,7 @@ import transformers
 from torch import Tensor, nn
 
 import groundling
-from groundling.structures.features import Grounding, Prediction
+from groundling.structures.features import Prediction
 
 transformers.logging.set_verbosity_error()
 transformers.utils.logging.disable_progress_bar()
@@ -178,10 +178,11 @@ def predict_from(
     enhanced = model.model.feature_enhancer(image, text)
     image = image._replace(token_BSD=enhanced.image_BSD)
     text = text._replace(token_BTD=enhanced.text_BTD)
-    selected, proposals = model.model.query_selection(image, text)
+    selected, _ = model.model.query_selection(image, text)
     queries = selected._replace(box_BQ4=box_BQ4)
     decoded = model.model.decoder(queries, image, text, model.box_heads)
-    return model._predict(text, Grounding(enhanced, proposals, queries, decoded), len(decoded.states) - 1)
+    text = text._replace(token_BTD=enhanced.text_BTD)
+    return model.predict_layer(text, queries, decoded, len(decoded.states) - 1)
 
 
 def random_labels(seed: int, batch: int) -> list[dict[str, Tensor]]:

@@ -184,7 +184,24 @@ def test_the_decoder_starts_from_boxes_without_gradient(tiny_detector: Grounding
     grounding = tiny_detector.model.enhance_select_decode(image, text, box_heads=tiny_detector.box_heads)
     assert not grounding.queries.box_BQ4.requires_grad
     assert grounding.proposals.box_BQ4.requires_grad
-    assert not any(box.requires_grad for box in grounding.decoded.boxes), "each layer's boxes are detached"
+
+
+def test_a_layers_box_trains_the_head_of_the_layer_before() -> None:
+    """And no other: between layers the boxes carry no gradient ("look forward twice" of DINO)."""
+    values = tiny().to_dict() | {"decoder_bbox_embed_share": False, "decoder_layers": 4}
+    del values["model_type"]
+    model = spread_weights(GroundingDinoForObjectDetection(GroundingDinoConfig(**values)))
+    inputs = random_inputs(1)
+    image = model.encode_image(inputs["pixel_values"], inputs["pixel_mask"])
+    text = model.encode_text(inputs["input_ids"], inputs["attention_mask"])
+    grounding = model.model.enhance_select_decode(image, text, box_heads=model.box_heads)
+    text = text._replace(token_BTD=grounding.enhanced.text_BTD)
+    for layer in range(4):
+        boxes = model.predict_layer(text, grounding.queries, grounding.decoded, layer).box_BQ4
+        biases = [head.layers[-1].bias for head in model.box_heads]
+        gradients = torch.autograd.grad(boxes.sum(), biases, retain_graph=True, allow_unused=True)
+        trained = {number for number, g in enumerate(gradients) if g is not None and bool(g.abs().sum() > 0)}
+        assert trained == {max(layer - 1, 0), layer}
 
 
 def test_the_loss_trains_query_selection(tiny_detector: GroundingDinoForObjectDetection) -> None:

@@ -53,11 +53,13 @@ class CrossModalityDecoder(nn.Module):
             x_BQD, layer_weights = layer(
                 x_BQD, position_BQD, box_BQL4, image, text, query_mask=query_mask, attentions=attentions
             )
+            refined_BQ4 = box_BQ4
             if box_heads is not None:
                 change_BQ4 = head_of_layer(box_heads, number)(x_BQD).float()
-                box_BQ4 = (change_BQ4 + inverse_sigmoid(box_BQ4)).sigmoid().detach()
+                refined_BQ4 = (change_BQ4 + inverse_sigmoid(box_BQ4)).sigmoid()
             states.append(self.norm(x_BQD))
-            boxes.append(box_BQ4)
+            boxes.append(refined_BQ4)
+            box_BQ4 = refined_BQ4.detach()  # the prediction of the next layer still trains this one's head
             if attentions:
                 weights.append(layer_weights)
         return DecodedQueries(tuple(states), tuple(boxes), self.norm(queries.content_BQD), tuple(weights))
@@ -111,9 +113,7 @@ class CrossModalityDecoderLayer(nn.Module):
             attentions: also return the attention weights.
         """
         query_BQD = x_BQD + position_BQD
-        attended_BQD, query_BHQQ = self.self_attention(
-            query_BQD, query_BQD, x_BQD, mask=query_mask, weights=attentions
-        )
+        attended_BQD, query_BHQQ = self.self_attention(query_BQD, query_BQD, x_BQD, mask=query_mask, weights=attentions)
         x_BQD = self.self_attention_norm(x_BQD + self.dropout(attended_BQD))
 
         attended_BQD, text_BHQT = self.text_attention(

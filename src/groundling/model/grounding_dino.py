@@ -250,9 +250,7 @@ class GroundingDinoForObjectDetection(PretrainedModel):
         text = text._replace(token_BTD=grounding.enhanced.text_BTD)
         return self.predict_layer(text, grounding.queries, grounding.decoded, len(grounding.decoded.states) - 1)
 
-    def predict_layer(
-        self, text: TextFeatures, queries: Queries, decoded: DecodedQueries, layer: int
-    ) -> Prediction:
+    def predict_layer(self, text: TextFeatures, queries: Queries, decoded: DecodedQueries, layer: int) -> Prediction:
         """Return the prediction of one decoder layer.
 
         Args:

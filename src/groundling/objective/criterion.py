@@ -55,7 +55,8 @@ class Criterion:
             denoised: likewise, what became of the denoising queries; they need no matching.
             denoising: the denoising queries.
             num_objects: what the sums over the batch are divided by; None is the batch's number of objects, and at
-                least 1. Where a batch is one of several that make one step, it is the mean of their numbers.
+                least 1. Where several batches make one step and their gradients are added up, it is the number of the
+                whole step; where the gradients of processes are averaged, that divided by the processes.
 
         Returns:
             The weighted total and each loss by name, such as "loss_giou_enc".

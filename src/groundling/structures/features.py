@@ -125,7 +125,8 @@ class DecodedQueries(NamedTuple):
 
     Attributes:
         states: normalised queries [B, Q, D] after each layer.
-        boxes: boxes [B, Q, 4] after each layer, refined from the states before their norm.
+        boxes: boxes [B, Q, 4] after each layer, refined from the states before their norm. Gradients flow through each
+            to its own layer only ("look forward twice" of DINO).
         input_state_BQD: normalised queries before the first layer.
         attentions: attention weights of each layer; empty if not asked for.
     """
