@@ -5,9 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-PICTURE = Path("examples/images/shapes.png")
+PICTURE = Path("examples/images/scene.png")
 OUT = Path("out/demo.png")
-LABELS = ["red circle", "blue square", "green star", "yellow triangle", "purple heart"]
+LABELS = ["brown house", "blue oval", "yellow bolt", "blue house", "green star"]
 
 
 def main() -> int:

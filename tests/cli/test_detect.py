@@ -175,6 +175,10 @@ MODEL = ["--model", "MODEL"]
         pytest.param(
             ["shapes.png", "--labels", "a", "--model", "./no"], "There is no file or folder './no'", id="model"
         ),
+        pytest.param(["shapes.png", "--labels", "a", "--model", ""], "There is no file or folder ''", id="blank model"),
+        pytest.param(
+            ["shapes.png", "--labels", "a", "--model", "~nobody-here/m"], "A path begins with ~", id="no such home"
+        ),
         pytest.param(["shapes.png", "--labels", "a", "--model", "nothing"], "'nothing' has no ", id="empty model"),
         pytest.param(
             ["shapes.png", "--labels", "a", *MODEL, "--threshold", "2"], "Invalid value for '--thr", id="high"

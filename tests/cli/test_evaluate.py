@@ -149,3 +149,47 @@ def test_the_same_command_again(coco, checkpoint, tmp_path, capsys):
     assert capsys.readouterr().out == first
     assert run([*arguments, "--aggregate", "max"]) == 2
     assert "predictions of another evaluation (there aggregate='mean')" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("what", ["order", "pictures"])
+def test_findings_in_other_pictures_are_not_taken(coco, checkpoint, tmp_path, capsys, what):
+    arguments = ["evaluate", "coco", "--model", str(checkpoint), "--data", str(coco), "--out", str(tmp_path / "out")]
+    assert run(arguments) == 0
+    if what == "order":
+        content = json.loads(coco.read_text())
+        coco.write_text(json.dumps(content | {"images": content["images"][::-1]}))
+    else:
+        PIL.Image.radial_gradient("L").resize((64, 48)).save(tmp_path / "images" / "a.png")
+    capsys.readouterr()
+    assert run(arguments) == 2
+    assert "predictions of another evaluation (there records_digest=" in capsys.readouterr().err
+
+
+def test_corrected_boxes_are_measured_without_asking_again(coco, checkpoint, tmp_path):
+    arguments = ["evaluate", "coco", "--model", str(checkpoint), "--data", str(coco), "--out", str(tmp_path / "out")]
+    assert run(arguments) == 0
+    found = (tmp_path / "out" / "predictions.jsonl").read_bytes()
+    content = json.loads(coco.read_text())
+    content["annotations"][0]["bbox"] = [3, 4, 30, 20]
+    coco.write_text(json.dumps(content))
+    assert run(arguments) == 0
+    assert (tmp_path / "out" / "predictions.jsonl").read_bytes() == found
+
+
+@pytest.mark.parametrize(("index", "label"), [(7, 0), (0, 9)])
+def test_findings_that_the_data_set_cannot_have(coco, checkpoint, tmp_path, capsys, index, label):
+    arguments = ["evaluate", "coco", "--model", str(checkpoint), "--data", str(coco), "--out", str(tmp_path / "out")]
+    assert run(arguments) == 0
+    file = tmp_path / "out" / "predictions.jsonl"
+    line = {"index": index, "boxes_xyxy": [[0, 0, 1, 1]], "scores": [0.5], "label_ids": [label]}
+    file.write_text(f"{file.read_text().splitlines()[0]}\n{json.dumps(line)}\n")
+    assert run(arguments) == 2
+    assert "that the data set does not have. Remove it and start again" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("out", ["file", "file/deeper"])
+def test_results_need_a_folder(coco, checkpoint, tmp_path, capsys, out):
+    (tmp_path / "file").write_text("")
+    arguments = ["evaluate", "coco", "--model", str(checkpoint), "--data", str(coco)]
+    assert run([*arguments, "--out", str(tmp_path / out)]) == 2
+    assert "is a file. Name another one." in capsys.readouterr().err

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -105,18 +106,21 @@ def test_a_run_leaves_a_model_and_its_numbers(plain):
 
 
 def test_what_is_printed(run_file, tmp_path, capsys):
-    assert run(["train", str(run_file), "--output", str(tmp_path / "run"), "--set", "optimizer.steps=1"]) == 0
+    assert run(["train", str(run_file), "--output", str(tmp_path / "my run"), "--set", "optimizer.steps=1"]) == 0
     out, err = capsys.readouterr()
     first, second = out.splitlines()
-    assert first == f"wrote {tmp_path / 'run' / 'model'}"
-    assert second.startswith(f'use it: groundling detect PICTURE.jpg --model {tmp_path / "run" / "model"} --labels "')
+    model = str(tmp_path / "my run" / "model")
+    assert first == f"wrote {model}"
+    words = shlex.split(second.removeprefix("use it: "))
+    assert words[:6] == ["groundling", "detect", "PICTURE.jpg", "--model", model, "--labels"]
+    assert words[6:]
     summary = {line.strip().split("  ")[0]: line.strip() for line in err.splitlines()}
     assert " trained, " in summary["parameters"]
     assert "4 pictures" in summary["learns from"]
     assert "1 of 2 pictures" in summary["steps"]
     assert "float32" in summary["precision"]
     assert "processes: 1" in summary["device"]
-    assert str(tmp_path / "run") in summary["output"]
+    assert str(tmp_path / "my run") in summary["output"]
     assert summary["validations"].endswith("none")
 
 
@@ -230,6 +234,21 @@ def test_overfit_keeps_what_it_is_told_to_keep(run_file, tmp_path, capsys):
     assert run(["train", str(run_file), *arguments]) == 1
     assert (out / "pictures" / "step-00000001.png").exists()
     assert "on the one picture" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_what_the_model_that_comes_along_knows_is_learned_by_heart(tmp_path, capsys):
+    """Pictures, boxes, words and gradients fit together, from the settings to the exit status."""
+    path, output = tmp_path / "run.toml", tmp_path / "run"
+    text = RUN.format(start="groundling/nano").replace("size = 64", 'size = 192\nsplit = "new"')
+    path.write_text(text.replace("max_tokens = 32", "max_tokens = 64"))
+    steps = ["--set", "optimizer.steps=20", "--set", "optimizer.learning_rate=5e-4", "--set", "optimizer.clip=1.0"]
+    status = run(["train", str(path), "--overfit", "2", "--output", str(output), *steps])
+    out = capsys.readouterr().out
+    assert out.startswith("Learned by heart: AP50 is ")
+    assert status == 0
+    losses = [line["loss"] for line in losses_of(output)]
+    assert sum(losses[-3:]) < 0.7 * sum(losses[:3])
 
 
 def test_overfit_settings():
@@ -349,7 +368,7 @@ def test_warnings_are_told_and_training_goes_on(coco_run, tmp_path, capsys):
     assert run(["train", str(coco_run), "--output", "out", "--set", "optimizer.steps=1"]) == 0
     out, err = capsys.readouterr()
     assert "1 warnings; to read them: groundling data check set.json --images ." in err
-    assert '--labels "cat"' in out
+    assert "--labels cat\n" in out
 
 
 @pytest.mark.parametrize("package", ["accelerate", "tensorboard", "faster_coco_eval", "peft"])
@@ -394,6 +413,7 @@ def test_every_setting_is_explained():
         RunSettings,
         train_settings.ModelSettings,
         train_settings.DataSettings,
+        train_settings.Augmentation,
         PromptSampling,
         Denoising,
         train_settings.OptimizerSettings,

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from data.small_sets import (
     as_json,
@@ -253,3 +254,17 @@ def test_places_that_are_not_written_to(tmp_path):
     (tmp_path / "empty").mkdir()
     convert_dataset(source, tmp_path / "empty", "coco")
     assert json.loads((tmp_path / "empty" / "annotations.json").read_text())["images"][0]["file_name"] == "a.jpg"
+    with pytest.raises(DatasetError, match=r"file/out cannot be made: .*\. Name another folder"):
+        convert_dataset(source, tmp_path / "file" / "out", "coco")
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_boxes_in_a_picture_of_another_size_are_refused(tmp_path, layout, orientation):
+    file = coco_folder(tmp_path / "in")
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    picture(tmp_path / "in" / "images" / "a.jpg", (30, 40) if orientation == 1 else (40, 30), exif=exif)
+    with pytest.raises(DatasetError, match=r"a\.jpg: the picture has 30 x 40 pixels upright, but .* say 40 x 30"):
+        convert_dataset(open_dataset(file), tmp_path / "out", layout)
+    assert not (tmp_path / "out").exists()

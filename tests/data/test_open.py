@@ -90,6 +90,8 @@ def test_scenes():
         pytest.param({"annotations": ""}, "but it is ''", id="blank"),
         pytest.param({"annotations": 3}, "but it is 3", id="number"),
         pytest.param({"format": "cocoo"}, "There is no data set format 'cocoo'. Did you mean 'coco'?", id="format"),
+        pytest.param({"format": ["coco"]}, r"There is no data set format \['coco'\]", id="list as format"),
+        pytest.param({"annotations": "c.json", 5: "x"}, "'coco' has no key 5", id="number as key"),
         pytest.param({"format": "x"}, "Use one of coco, odvg, lvis, refcoco, flickr, yolo, voc, scenes", id="far off"),
         pytest.param(
             {"annotations": "c.json", "image": "x"}, "'coco' has no key 'image'. Did you mean 'images'?", id="key"

@@ -93,6 +93,11 @@ def test_an_object_whose_label_does_not_fit_has_no_phrase(tokenizer: GroundingDi
     assert sorted(found.positive_NP.sum(axis=1)) == [0, 1]
 
 
+def test_when_no_label_fits_the_budget_is_named(tokenizer: GroundingDinoTokenizer) -> None:
+    with pytest.raises(PromptError, match=r"'remote control'\) has more tokens than fit .* max_tokens=4\b.* Raise it"):
+        sample_prompt(record("remote control"), tokenizer, PromptSampling(max_tokens=4), np.random.default_rng(0))
+
+
 def test_the_order_says_nothing(tokenizer: GroundingDinoTokenizer) -> None:
     firsts = [sample(tokenizer, record("car", "dog"), seed, negatives=4).prompt.labels[0] for seed in range(60)]
     assert 0.15 < np.mean([label in ("car", "dog") for label in firsts]) < 0.85
@@ -137,6 +142,34 @@ def test_a_name_that_only_a_group_has_is_not_asked_for(tokenizer: GroundingDinoT
     assert sample(tokenizer, alone, seed, **options).prompt.labels == ("person",)  # a prompt needs a label
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_a_partly_labelled_name_is_not_asked_for(tokenizer: GroundingDinoTokenizer, seed: int) -> None:
+    """A thing of it without a box would be learned as wrong, were it asked for as present or as absent."""
+    one = record("car", "dog", partial=("dog", "cat"))
+    found = sample(tokenizer, one, seed, negatives=9, all_negatives=1.0)
+    assert set(found.prompt.labels) == {*NAMES} - {"dog", "cat"}
+    assert meanings(found) == [{"car"}, set()]
+    with pytest.raises(PromptError, match="There are no labels"):
+        sample(tokenizer, record("dog", absent=("cat",), partial=("dog", "cat")), seed)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_whether_there_is_a_prompt_does_not_depend_on_chance(tokenizer: GroundingDinoTokenizer, seed: int) -> None:
+    long, unknown = "very " * 20 + "old car", "\u3121"
+    for labels in ((), (long,), (unknown,)):
+        one = record(*labels, absent=(long, unknown, "bus"))
+        found = sample(tokenizer, one, seed, max_tokens=8, negatives=1, all_negatives=0.0)
+        assert found.prompt.labels == ("bus",)
+    with pytest.raises(PromptError, match=r"has more tokens than fit into a prompt of max_tokens=8, or no word that"):
+        sample(tokenizer, record(long, absent=(unknown,)), seed, max_tokens=8)
+
+
+def test_a_sentence_cannot_do_without_a_phrase_that_is_in_doubt(tokenizer: GroundingDinoTokenizer) -> None:
+    one = record("A dog", caption=Caption("A dog runs", ((0, 5),)))
+    with pytest.raises(PromptError, match=r"The caption of one cannot do without one of its phrases: \('A dog',\)"):
+        sample(tokenizer, one, unknown=("A dog",))
+
+
 def test_listed_absent_names_take_the_place_of_the_vocabulary(tokenizer: GroundingDinoTokenizer) -> None:
     one = record("car", absent=("truck", "bus"))
     assert set(sample(tokenizer, one, all_negatives=1.0).prompt.labels) == {"car", "truck", "bus"}
@@ -169,7 +202,9 @@ def test_the_same_random_numbers_give_the_same_prompt(tokenizer: GroundingDinoTo
     assert len({sample(tokenizer, one, seed, negatives=5).prompt for seed in range(10)}) > 5
 
 
-@pytest.mark.parametrize("values", [{"max_tokens": 3}, {"negatives": -1}, {"all_negatives": 1.5}])
+@pytest.mark.parametrize(
+    "values", [{"max_tokens": 3}, {"max_tokens": float("nan")}, {"negatives": -1}, {"all_negatives": 1.5}]
+)
 def test_settings_out_of_range(values: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match="A prompt needs max_tokens of at least 4, negatives of at least 0"):
         PromptSampling(**values)

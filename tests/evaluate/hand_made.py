@@ -40,12 +40,9 @@ class WithIds(HandMade):
 class Federated(HandMade):
     """As an LVIS file."""
 
-    def __init__(self, records, names, partial, frequencies):
+    def __init__(self, records, names, frequencies):
         super().__init__(records, names)
-        self.partial, self.frequencies = partial, frequencies
-
-    def not_exhaustive(self, index):
-        return self.partial[index]
+        self.frequencies = frequencies
 
 
 class Counted(HandMade):
@@ -54,7 +51,7 @@ class Counted(HandMade):
     counted_names = ("cat",)
 
 
-def record(objects, *, key="p", picture=None, image_wh=SIZE, absent=None, crowd=(), labels=None):
+def record(objects, *, key="p", picture=None, image_wh=SIZE, absent=None, crowd=(), labels=None, partial=()):
     """A record from (label, box) pairs; a label may be a tuple of several."""
     sets = [(label,) if isinstance(label, str) else tuple(label) for label, _ in objects]
     labels = tuple(dict.fromkeys(label for one in sets for label in one)) if labels is None else labels
@@ -68,6 +65,7 @@ def record(objects, *, key="p", picture=None, image_wh=SIZE, absent=None, crowd=
         positive_NL=positive,
         absent=absent,
         crowd_N=np.array([number in crowd for number in range(len(sets))], np.bool_),
+        partial=partial,
     )
 
 

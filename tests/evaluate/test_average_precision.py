@@ -191,7 +191,7 @@ def test_both_libraries_agree(seed):
     assert list(ours.values()) == pytest.approx(list(expected), nan_ok=True, abs=1e-12)
 
 
-def naive_lvis(vocabulary, records, results, partial, *, most=None, threshold=0.5):
+def naive_lvis(vocabulary, records, results, *, most=None, threshold=0.5):
     """AP of each name at one threshold, with what nobody looked for left out."""
     aps = {}
     for number, name in enumerate(vocabulary):
@@ -202,7 +202,7 @@ def naive_lvis(vocabulary, records, results, partial, *, most=None, threshold=0.
             if label == number
         ]
         boxes = boxes if most is None else best_overall(boxes, most)
-        judged = [(*box, name in partial[box[1]]) for box in boxes]
+        judged = [(*box, name in records[box[1]].partial) for box in boxes]
         judged = [box for box in judged if name in {*records[box[1]].labels, *records[box[1]].absent}]
         objects = {
             index: one.boxes_xyxy[one.positive_NL[:, one.labels.index(name)]].tolist()
@@ -216,14 +216,14 @@ def naive_lvis(vocabulary, records, results, partial, *, most=None, threshold=0.
 def random_federated(seed):
     rng = np.random.default_rng(seed)
     vocabulary, records, results = random_set(seed, count=8)
-    labelled, partial = [], []
+    labelled = []
     for one in records:
         own_N = one.positive_NL.argmax(axis=1) if len(one.labels) else []
         objects = [(one.labels[own], box) for own, box in zip(own_N, one.boxes_xyxy, strict=True)]
         absent = tuple(name for name in vocabulary if name not in one.labels and rng.random() < 0.5)
-        labelled.append(record(objects, absent=absent))
-        partial.append(tuple(name for name in one.labels if rng.random() < 0.3))
-    return vocabulary, labelled, results, partial
+        partial = tuple(name for name in one.labels if rng.random() < 0.3)
+        labelled.append(record(objects, absent=absent, partial=partial))
+    return vocabulary, labelled, results
 
 
 FREQUENCIES = {"n0": "rare", "n1": "common", "n2": "frequent"}
@@ -232,13 +232,13 @@ FREQUENCIES = {"n0": "rare", "n1": "common", "n2": "frequent"}
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("most", [None, 4])
 def test_lvis_and_fixed_ap_are_those_of_the_naive_version(seed, most, monkeypatch):
-    vocabulary, records, results, partial = random_federated(seed)
-    dataset = Federated(records, vocabulary, partial, FREQUENCIES)
+    vocabulary, records, results = random_federated(seed)
+    dataset = Federated(records, vocabulary, FREQUENCIES)
     protocol = PROTOCOLS["lvis" if most is None else "lvis_fixed"]
     if most is not None:
         monkeypatch.setattr("groundling.evaluate.figures.FIXED_AP_LIMIT", most)
     measured = measure(dataset, zip(records, results, strict=True), protocol)
-    expected = naive_lvis(vocabulary, records, results, partial, most=most)
+    expected = naive_lvis(vocabulary, records, results, most=most)
     known = {name: value for name, value in expected.items() if value is not None}
     assert {one.name: one.ap50 for one in measured.categories} == pytest.approx(known)
     assert {one.name: one.frequency for one in measured.categories} == {name: FREQUENCIES[name] for name in known}
@@ -249,12 +249,11 @@ def test_lvis_and_fixed_ap_are_those_of_the_naive_version(seed, most, monkeypatc
 
 
 def test_boxes_of_a_partly_annotated_name_are_not_wrong():
-    shown = record([("cat", BOX)], absent=("dog",))
     boxes = found(0, [(0, 0.9, AWAY), (0, 0.5, BOX), (1, 0.9, AWAY)])
-    whole = Federated([shown], ("cat", "dog"), [()], {})
-    part = Federated([shown], ("cat", "dog"), [("cat",)], {})
-    assert measure(whole, [(shown, boxes)], PROTOCOLS["lvis"]).numbers["AP"] == pytest.approx(1 / 2)
-    assert measure(part, [(shown, boxes)], PROTOCOLS["lvis"]).numbers["AP"] == pytest.approx(1)
+    for partial, expected in (((), 1 / 2), (("cat",), 1)):
+        shown = record([("cat", BOX)], absent=("dog",), partial=partial)
+        measured = measure(HandMade([shown]), [(shown, boxes)], PROTOCOLS["lvis"])
+        assert measured.numbers["AP"] == pytest.approx(expected)
 
 
 def test_what_nobody_looked_for_is_not_wrong():

@@ -4,7 +4,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from evaluate.hand_made import Federated, HandMade, found, record
+from evaluate.hand_made import HandMade, found, record
 from groundling.evaluate import PROTOCOLS
 from groundling.evaluate.average_precision import PrecisionRecall
 from groundling.evaluate.curves import draw_curves
@@ -50,9 +50,8 @@ def test_what_nobody_looked_for_is_no_mistake():
 
 
 def test_beside_a_partly_annotated_name():
-    shown = record([("cat", BOX)])
-    partly = Federated([shown], ("cat", "dog"), [("cat",)], {})
-    kinds = [one.kind for one in find_mistakes(partly, [(shown, found(0, [(0, 0.9, AWAY)]))], COCO)]
+    shown = record([("cat", BOX)], partial=("cat",))
+    kinds = [one.kind for one in find_mistakes(HandMade([shown]), [(shown, found(0, [(0, 0.9, AWAY)]))], COCO)]
     assert kinds == ["missed"]
 
 

@@ -84,6 +84,15 @@ def test_findings_of_another_evaluation(tmp_path):
         pytest.param(
             '{"index": 0, "boxes_xyxy": [[0, 0, 1]], "scores": [1], "label_ids": [0]}', r"line 2: not what", id="box"
         ),
+        pytest.param(
+            '{"index": -1, "boxes_xyxy": [], "scores": [], "label_ids": []}', r"line 2: a number is out of", id="index"
+        ),
+        pytest.param(
+            '{"index": 0, "boxes_xyxy": [[0, 0, 1, 1]], "scores": [1], "label_ids": [-1]}', r"out of range", id="label"
+        ),
+        pytest.param(
+            '{"index": 0, "boxes_xyxy": [[0, 0, 1, 1]], "scores": [NaN], "label_ids": [0]}', r"out of range", id="score"
+        ),
     ],
 )
 def test_a_damaged_file(tmp_path, line, message):

@@ -142,6 +142,8 @@ def test_a_finished_run_says_so_and_releases_its_model_again(
         pytest.param({"model": {"freeze": ["model.text_backbone"]}}, r"model\.freeze=\[\], but now", id="model"),
         pytest.param({"prompt": {"negatives": 2}}, r"prompt\.negatives=3", id="prompt"),
         pytest.param({"lora": {"rank": 2}}, r"lora\.rank=0", id="lora"),
+        pytest.param({"data": {"augment": "light"}}, r'data\.augment\.preset="none", but', id="augment"),
+        pytest.param({"data": {"augment": {"hue": 0.1}}}, r"data\.augment\.hue=0\.0, but now", id="colour"),
     ],
 )
 def test_another_run_in_the_same_folder_is_refused(
@@ -163,7 +165,7 @@ def test_what_only_says_how_long_and_what_is_reported_may_change(done: tuple[Pat
     start, output = done
     changes = {
         "blend": 0.5,
-        "data": {"workers": 1},
+        "data": {"workers": 1, "augment": {"preset": "none"}},  # the long form of what it was
         "model": {"gradient_checkpointing": True},
         "optimizer": {"steps": 9, "accumulate": 2},
         "report": {"metrics": 7, "checkpoint": 5, "validate": 3, "pictures": 2},

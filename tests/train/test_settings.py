@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from groundling import ConfigError
-from groundling.train.settings import OptimizerSettings, RunSettings, read_run
+from groundling.train.settings import Augmentation, OptimizerSettings, RunSettings, read_run
 
 
 def read(folder: Path, text: str, changes: tuple[str, ...] = ()) -> RunSettings:
@@ -67,6 +67,13 @@ def test_an_empty_file_has_the_defaults(tmp_path: Path) -> None:
         pytest.param("[data]\nreplay_share = 1", r"replay_share=1 must be at least 0 and less than 1", id="share"),
         pytest.param("[data]\nsides = [0]", r"sides=0 must be at least 1", id="sides"),
         pytest.param("[data]\naugment = 'lite'", r"augment='lite' is unknown. Did you mean 'light'", id="augment"),
+        pytest.param("[data.augment]\npreset = 'lite'", r"augment: preset='lite' is .* 'light'", id="preset"),
+        pytest.param(
+            "[data.augment]\nhue = 0.6", r"data: augment: hue=0.6 must be at least 0 and at most 0.5", id="hue"
+        ),
+        pytest.param("[data.augment]\ncontrast = 2", r"contrast=2 must be at least 0 and at most 1", id="contrast"),
+        pytest.param("[data.augment]\nbrightnes = 1", r"'brightnes' is .* mean 'brightness'", id="colour"),
+        pytest.param("[data]\naugment = 3", r"data: augment must be text, but is 3", id="augment, number"),
         pytest.param("[lora]\nrank = -1", r"lora: rank=-1 must be at least 0", id="rank"),
         pytest.param("[lora]\nalpha = 0", r"lora: alpha=0 must be more than 0", id="alpha"),
         pytest.param("[report]\ncheckpoint = -1", r"report: checkpoint=-1 must be at least 0", id="report"),
@@ -132,6 +139,13 @@ def test_later_changes_win_and_lists_can_be_given(tmp_path: Path) -> None:
 def test_changes_that_are_wrong(tmp_path: Path, change: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         read(tmp_path, "seed = 1", (change,))
+
+
+def test_an_augmentation_is_a_name_or_a_table(tmp_path: Path) -> None:
+    assert read(tmp_path, "[data]\naugment = 'paper'").data.augmentation == Augmentation("paper")
+    table = read(tmp_path, "[data]\naugment = { preset = 'light', hue = 0.1, brightness = 1 }").data.augmentation
+    assert table == Augmentation("light", brightness=1.0, hue=0.1)
+    assert read(tmp_path, "[data.augment]").data.augmentation == RunSettings().data.augmentation == Augmentation()
 
 
 def test_values_given_in_python_are_checked_too() -> None:

@@ -1,6 +1,7 @@
 """Which pictures a run sees: shares of data sets, order, and places that do not depend on who prepares them."""
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from groundling import ConfigError, DatasetError
 from groundling.data.augment import Augment, AugmentSettings
 from groundling.data.record import Record, one_label_each
 from groundling.data.sampling import PromptSampling
+from groundling.data.scenes.records import SceneRecords
 from groundling.files import locate
 from groundling.pipeline.processor_files import load_processor
 from groundling.structures.prompt import Caption
@@ -84,6 +86,36 @@ def test_every_source_is_gone_through_before_it_begins_anew() -> None:
         assert len({tuple(one) for one in rounds}) > 1  # each in its own order
 
 
+def test_sources_of_one_length_have_orders_of_their_own() -> None:
+    found = examples(Source(rows("a", 8)), Source(rows("b", 8)))
+    drawn = keys(found, 80)
+    orders = {name: [key[1:] for key in drawn if key[0] == name] for name in "ab"}
+    assert len(orders["a"]) == len(orders["b"]) == 40
+    assert all(orders["a"][start : start + 8] != orders["b"][start : start + 8] for start in range(0, 40, 8))
+
+
+def test_the_random_numbers_of_examples_are_not_those_of_scenes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else what is drawn in a scene would say how it is changed."""
+    states: dict[str, int] = {}
+    make = np.random.default_rng
+
+    def remember(seed: list[int]) -> np.random.Generator:
+        numbers = make(seed)
+        states[str(seed)] = numbers.bit_generator.state["state"]["state"]
+        return numbers
+
+    monkeypatch.setattr(np.random, "default_rng", remember)
+    for split in ("train", "seen", "held_out", "new"):
+        scenes = SceneRecords(split=split, seed=3, size=64, count=3)
+        found = examples(Source(scenes))
+        for number in range(3):
+            found[Place(number, 64)]
+            scenes[number]
+    list(Steps(start=0, stop=3, batch_size=1, sides=(32, 64), seed=3))
+    assert len(states) >= 4 * 2 * 3 + 3 + 1 + 3
+    assert len(set(states.values())) == len(states)
+
+
 @pytest.mark.parametrize(
     ("data", "expected"),
     [
@@ -129,6 +161,17 @@ def test_settings_reach_the_examples(tmp_path: Path) -> None:
     assert (found.seed, found.sampling) == (4, run.prompt)
     assert found.augment.settings.flip == 0.5
     assert max(found.augment.settings.shortest_edges) == 192  # the size that the processor gives this model
+
+
+def test_colours_are_changed_beside_a_preset(tmp_path: Path) -> None:
+    colors = {"brightness": 0.4, "contrast": 0.3, "saturation": 0.2, "hue": 0.1}
+    processor = load_processor(locate(NANO))
+    plain, named, changed = (
+        open_examples(settings(tmp_path, tmp_path, data={"augment": augment}), processor).augment.settings
+        for augment in ("paper", {"preset": "paper"}, {"preset": "paper", **colors})
+    )
+    assert named == plain
+    assert changed == replace(plain, **colors)
 
 
 def test_a_place_gives_the_same_example_to_whoever_prepares_it(tmp_path: Path) -> None:

@@ -85,7 +85,7 @@ def detect(  # noqa: PLR0913  (one parameter for each option)
     if model is None:
         typer.echo(ABOUT_BUNDLED_MODEL, err=True)
     detector = Detector.from_pretrained(
-        model or BUNDLED_MODEL, device=device, dtype=None if dtype is None else dtype.value
+        BUNDLED_MODEL if model is None else model, device=device, dtype=None if dtype is None else dtype.value
     )
     search = Search(detector, detector.prompt(words), threshold=threshold, top_k=top_k, nms_iou=nms)
     return _print_and_draw(search.run(pictures, batch_size), outputs, as_json=as_json)

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from groundling.cli.report import PIPE_WIDTH
 from groundling.data.open import open_dataset
+from groundling.errors import ConfigError
 from groundling.evaluate import EvaluationProtocol, Outcome, Work, describe, run_evaluation
 from groundling.evaluate.description import lines_of
 from groundling.evaluate.report import percent
@@ -58,6 +59,7 @@ class Evaluations:
             folder: where the results go.
         """
         check_extras()
+        _check_folder(folder)
         # all are opened first: a mistake in the last should not wait for the others
         datasets = {name: open_dataset(spec) for name, spec in specs.items()}
         detector = self._load(0)
@@ -107,6 +109,17 @@ class Evaluations:
         for name, numbers in summary.items():
             table.add_row(name, *(percent(value) for value in numbers.values()))
         self._console.print(table)
+
+
+def _check_folder(folder: Path) -> None:
+    """Check that results can go into a folder; a mistake in its name should not wait for the model.
+
+    Raises:
+        ConfigError: it is a file, or lies in one.
+    """
+    there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    if not there.is_dir():
+        raise ConfigError(f"--out {str(folder)!r} cannot be a folder: {str(there)!r} is a file. Name another one.")
 
 
 def load_detector(model: str, dtype: str | None, device: str | None, jobs: int, number: int) -> Detector:

@@ -96,6 +96,8 @@ def _explain(error: Exception) -> str | None:
     elif isinstance(error, OSError):
         place = f"{error.filename}: " if error.filename is not None else ""
         text = f"{place}{error.strerror or error}"
+    elif isinstance(error, RuntimeError) and "home directory" in str(error):  # Path.expanduser has no type of its own
+        text = "A path begins with ~ and the name of no user of this computer. Write the path in full."
     elif type(error).__name__ == "OutOfMemoryError":
         text = f"The device's memory is full. Use a smaller --batch-size or --dtype bfloat16. ({error})"
     else:

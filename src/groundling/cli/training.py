@@ -24,6 +24,7 @@ from groundling.train.curves import draw_run
 from groundling.train.examples import Source, TrainingExamples
 from groundling.train.metrics import read_metrics
 from groundling.train.pictures import Showcase
+from groundling.train.processes import is_main_process
 from groundling.train.run_folder import check_run_folder
 from groundling.train.settings import RunSettings
 from groundling.train.sources import WEIGHT, open_examples
@@ -52,7 +53,7 @@ def train_model(settings: RunSettings, output: Path | None, *, check: bool) -> i
         _check_extras(settings)
         check_run_folder(settings)
         voice = Voice(Path(settings.output))
-        if check and _is_main_process() and not has_states(Path(settings.output)):
+        if check and is_main_process() and not has_states(Path(settings.output)):
             _check_data(settings, voice)
         start = load_start(settings)
         examples = open_examples(settings, start.processor)
@@ -65,7 +66,7 @@ def train_model(settings: RunSettings, output: Path | None, *, check: bool) -> i
     except KeyboardInterrupt:
         voice.say(f"stopped after step {_last_step(Path(settings.output)):,}; the same command goes on from there")
         raise
-    if _is_main_process():
+    if is_main_process():
         _print_end(settings, examples)
     return 0
 
@@ -92,7 +93,7 @@ def learn_by_heart(settings: RunSettings, pictures: int, output: Path | None, *,
             _check_extras(settings, evaluates=True)
             check_run_folder(settings)
             voice = Voice(Path(settings.output))
-            if check and _is_main_process():
+            if check and is_main_process():
                 _check_data(settings, voice)
             start = load_start(settings)
             dataset = open_examples(settings, start.processor).sources[0].dataset
@@ -102,7 +103,7 @@ def learn_by_heart(settings: RunSettings, pictures: int, output: Path | None, *,
             trainer = Trainer(settings, start, examples, drawing=drawing, listener=voice.listen)
         _print_summary(settings, start, examples, trainer, voice)
         trainer.train()
-        if not _is_main_process():
+        if not is_main_process():
             return 0
         protocol = usual_protocol(_specification(settings.data.train[0]), dataset)
         figures = Validation(dataset, protocol, len(few))(trainer.detector())
@@ -129,7 +130,7 @@ class Voice:
 
     def say(self, what: str | Table) -> None:
         """Print something."""
-        if _is_main_process():
+        if is_main_process():
             self._console.print(what, soft_wrap=isinstance(what, str))
 
     def listen(self, step: int, values: Mapping[str, float]) -> None:
@@ -152,18 +153,13 @@ class Voice:
             self._has_told = True
 
 
-def _is_main_process() -> bool:
-    """Say whether this is the only process, or the first one that torchrun or accelerate has started."""
-    return int(os.environ.get("RANK", "0")) == 0
-
-
 @contextmanager
 def _said_once() -> Iterator[None]:
     """Let only the main process explain a mistake that all processes find."""
     try:
         yield
     except GroundlingError as error:
-        if _is_main_process():
+        if is_main_process():
             raise
         raise typer.Exit(MISTAKE) from error
 
@@ -277,6 +273,7 @@ def _last_step(run: Path) -> int:
 def _print_end(settings: RunSettings, examples: TrainingExamples) -> None:
     model = Path(settings.output) / "model"
     record = examples.sources[0].dataset[0]
-    labels = " ".join(f'"{label}"' for label in record.labels[:2]) or "LABEL"
+    labels = record.labels[:2] or ("LABEL",)
+    command = shlex.join(["groundling", "detect", "PICTURE.jpg", "--model", str(model), "--labels", *labels])
     typer.echo(f"wrote {model}")
-    typer.echo(f"use it: groundling detect PICTURE.jpg --model {model} --labels {labels}")
+    typer.echo(f"use it: {command}")

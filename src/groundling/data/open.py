@@ -70,7 +70,7 @@ def complete_spec(spec: Mapping[str, object] | str | os.PathLike[str]) -> dict[s
     given = spec.items() if isinstance(spec, Mapping) else [("annotations", os.fspath(spec))]
     settings: dict[str, Any] = {key: value for key, value in given if value is not None}
     name = settings.get("format")
-    if name is not None and name not in READERS and name != SCENES:
+    if name is not None and (not isinstance(name, str) or name not in (*READERS, SCENES)):
         formats = (*READERS, SCENES)
         close = closest(str(name), formats)
         hint = f"Did you mean {close!r}?" if close else f"Use one of {', '.join(formats)}."
@@ -101,7 +101,7 @@ def _opened(name: str, reader: Callable[..., Dataset], settings: Mapping[str, An
         if key == "problems":
             continue
         if key not in parameters:
-            close = closest(key, parameters)
+            close = closest(str(key), parameters)
             hint = f"Did you mean {close!r}?" if close else f"It takes: {', '.join(parameters)}."
             raise ConfigError(f"A data set of format {name!r} has no key {key!r}. {hint}")
         if name == SCENES:

@@ -32,6 +32,8 @@ class Record:
         absent: names that are known to mean nothing in this picture; None means every other name of the data set.
         caption: the sentence whose phrases the labels are; None where the labels are names.
         crowd_N: True for a box around a group that nobody counted; it is neither learned nor counted as a mistake.
+        partial: names of which only some things are labelled here, so that a thing without a box may well be one of
+            them; they are neither learned nor counted as mistakes.
     """
 
     key: str
@@ -43,6 +45,7 @@ class Record:
     absent: tuple[str, ...] | None = None
     caption: Caption | None = None
     crowd_N: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, np.bool_))
+    partial: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         count = len(self.boxes_xyxy)
@@ -58,6 +61,14 @@ class Record:
                 f"{self.key}: positive_NL must have the shape {(count, len(self.labels))}, one row for each box and "
                 f"one column for each label, but has {self.positive_NL.shape}."
             )
+        corners = self.boxes_xyxy
+        if not (np.isfinite(corners).all() and (corners[:, :2] <= corners[:, 2:]).all()):
+            raise DatasetError(
+                f"{self.key}: boxes_xyxy must be finite, with left <= right and top <= bottom, but is "
+                f"{corners.tolist()!s:.200}."
+            )
+        if self.caption is None and len(set(self.labels)) < len(self.labels):
+            raise DatasetError(f"{self.key}: each label must stand once, but they are {self.labels!r:.200}.")
         if self.caption is not None and self.caption.phrases != self.labels:
             raise DatasetError(f"{self.key}: the labels {self.labels} are not the phrases of the caption.")
 

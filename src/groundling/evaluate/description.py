@@ -1,12 +1,14 @@
 """What an evaluation was, in words and numbers: printed before it begins and stored beside its results."""
 
 import hashlib
+import json
 import platform
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 
 import torch
 
+from groundling.data.readers.rows import RowRecords
 from groundling.data.record import Dataset
 from groundling.evaluate.facts import Facts
 from groundling.evaluate.protocol import EvaluationProtocol
@@ -46,6 +48,7 @@ def describe(
         "pictures": pictures,
         "names": len(dataset.names),
         "names_digest": _digest("\n".join(dataset.names).encode()),
+        "records_digest": _records_digest(dataset, pictures, protocol),
         "counted_names": None if facts.counted_names is None else len(facts.counted_names),
         "areas": "annotations" if facts.areas_are_given else "boxes",
         "versions": versions(),
@@ -73,6 +76,24 @@ def weights_digest(model: GroundingDinoForObjectDetection) -> str:
         digest.update(name.encode())
         # the bytes themselves: numpy has no bfloat16, and a scalar cannot be viewed as bytes
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def _records_digest(dataset: Dataset, pictures: int, protocol: EvaluationProtocol) -> str | None:
+    """Return a digest of which pictures are asked what; None for scenes, which follow from what names them.
+
+    Boxes are left out: where they are corrected, what was found stays true. A picture's size in bytes stands for its
+    pixels.
+    """
+    if not isinstance(dataset, RowRecords):
+        return None
+    digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
+    for index in range(pictures):
+        record, path = dataset[index], dataset.images / dataset.rows[index].file_name
+        size = path.stat().st_size if path.is_file() else None
+        caption = None if record.caption is None else (record.caption.text, record.caption.spans)
+        asked = None if protocol.question == "names" else (record.labels, record.absent, caption)
+        digest.update(json.dumps([record.key, record.image_wh, size, asked]).encode())
     return digest.hexdigest()
 
 

@@ -23,11 +23,6 @@ class _HasAreas(Protocol):
 
 
 @runtime_checkable
-class _HasPartialNames(Protocol):
-    def not_exhaustive(self, index: int) -> Sequence[str]: ...
-
-
-@runtime_checkable
 class _HasFrequencies(Protocol):
     @property
     def frequencies(self) -> Mapping[str, str]: ...
@@ -44,7 +39,7 @@ class Facts:
 
     Args:
         dataset: any data set; a reader may offer `category_ids` and `image_id(index)`, `areas(index)`,
-            `not_exhaustive(index)`, `frequencies` and `counted_names`.
+            `frequencies` and `counted_names`.
     """
 
     def __init__(self, dataset: Dataset) -> None:
@@ -72,10 +67,6 @@ class Facts:
         boxes: NDArray[np.float64] = record.boxes_xyxy.astype(np.float64)
         size: NDArray[np.float64] = boxes[:, 2:] - boxes[:, :2]
         return size[:, 0] * size[:, 1]
-
-    def partial_names(self, index: int) -> Sequence[str]:
-        """Return the names of which only some objects are annotated in a picture."""
-        return self._dataset.not_exhaustive(index) if isinstance(self._dataset, _HasPartialNames) else ()
 
     @property
     def counted_names(self) -> frozenset[str] | None:

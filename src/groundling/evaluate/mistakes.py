@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from groundling.data.record import Dataset, Record
-from groundling.evaluate.facts import Facts
 from groundling.evaluate.found import Found
 from groundling.evaluate.protocol import EvaluationProtocol
 from groundling.evaluate.questions import asked_labels
@@ -70,14 +69,13 @@ def find_mistakes(
         results: pictures and what was found in them.
         protocol: what was asked.
     """
-    facts = Facts(dataset)
     worst: dict[str, list[tuple[float, int, Mistake]]] = {kind: [] for kind in KINDS}
     ticket = count(0, -1)  # of equal ones the first is kept, and mistakes themselves are never compared
     for record, found in results:
         if protocol.metric == "recall":
             mistakes = _wrong_phrases(record, found)
         else:
-            mistakes = _wrong_boxes(record, found, asked_labels(record, dataset.names, protocol), facts)
+            mistakes = _wrong_boxes(record, found, asked_labels(record, dataset.names, protocol))
         best: dict[str, tuple[float, Mistake]] = {}
         for badness, mistake in mistakes:
             if mistake.kind not in best or badness > best[mistake.kind][0]:
@@ -101,9 +99,7 @@ def _wrong_phrases(record: Record, found: Found) -> Iterator[tuple[float, Mistak
             yield score, Mistake("wrong", found.index, record.key, text, score, meant[0], text, box)
 
 
-def _wrong_boxes(
-    record: Record, found: Found, labels: tuple[str, ...], facts: Facts
-) -> Iterator[tuple[float, Mistake]]:
+def _wrong_boxes(record: Record, found: Found, labels: tuple[str, ...]) -> Iterator[tuple[float, Mistake]]:
     own = {label: number for number, label in enumerate(record.labels)}
     iou_NM = overlaps(found.boxes_xyxy, record.boxes_xyxy)
     texts = [labels[label] for label in found.label_ids]
@@ -113,7 +109,7 @@ def _wrong_boxes(
             same_NM[row] = record.positive_NL[:, own[text]]
     yield from _missed(record, found, iou_NM * same_NM)
     judged = None if record.absent is None else {*record.labels, *record.absent}
-    partial = set(facts.partial_names(found.index))
+    partial = set(record.partial)
     for row in range(min(len(found), MOST_BOXES)):
         if texts[row] in partial or (judged is not None and texts[row] not in judged):
             continue

@@ -12,15 +12,16 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from groundling.data.record import Dataset, Record
-from groundling.errors import ConfigError, missing_extra
+from groundling.errors import ConfigError, DatasetError, missing_extra
 from groundling.evaluate.export import write_predictions
 from groundling.evaluate.figures import Measured, check_not_empty, measure
 from groundling.evaluate.found import Found
 from groundling.evaluate.mistakes import find_mistakes
 from groundling.evaluate.predict import Predictor
+from groundling.evaluate.questions import asked_labels
 from groundling.evaluate.report import write_report
 from groundling.evaluate.shards import Work, find_all_in_processes
-from groundling.evaluate.store import FoundFile
+from groundling.evaluate.store import WHOLE, FoundFile
 from groundling.files import write_json
 from groundling.pipeline.detector import Detector
 
@@ -90,12 +91,24 @@ def run_evaluation(
                 file.add(part)
                 advance(len(part))
         found = file.finish()
+    if found[-1].index >= pictures:
+        raise DatasetError(_other_data(folder))
     results = [(_without_pixels(dataset[one.index]), one) for one in found]
+    for record, one in results:
+        if len(one) and one.label_ids.max() >= len(asked_labels(record, dataset.names, work.protocol)):
+            raise DatasetError(_other_data(folder))
     measured = measure(dataset, results, work.protocol)
     write_json(folder / "metrics.json", to_json(measured))
     write_predictions(folder / "predictions.json", dataset, results, work.protocol)
     write_report(folder, description, measured, dataset, find_mistakes(dataset, results, work.protocol))
     return Outcome(description, measured, folder)
+
+
+def _other_data(folder: Path) -> str:
+    return (
+        f"{folder / WHOLE} holds findings in pictures or of names that the data set does not have. Remove it and start "
+        "again."
+    )
 
 
 def _find(

@@ -146,10 +146,12 @@ def _from_dict(path: Path, number: int, value: Mapping[str, Any]) -> Found:
             scores=np.array(value["scores"], np.float32),
             label_ids=np.array(value["label_ids"], np.int64),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, OverflowError, TypeError, ValueError) as error:
         raise DatasetError(
             f"{path}, line {number}: not what was found in a picture ({error!r}). Remove the file and start again."
         ) from error
+    if found.index < 0 or (found.label_ids < 0).any() or not np.isfinite(found.scores).all():
+        raise DatasetError(f"{path}, line {number}: a number is out of range. Remove the file and start again.")
     if not len(found.boxes_xyxy) == len(found.scores) == len(found.label_ids):
         raise DatasetError(f"{path}, line {number}: columns of unlike length. Remove the file and start again.")
     return found

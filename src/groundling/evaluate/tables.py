@@ -95,7 +95,7 @@ class TableBuilder:
             self._truth.append((picture, own[column], record.boxes_xyxy[row], float(area_N[row]), crowd))
         absent = None if record.absent is None else [self._number(name) for name in record.absent]
         self._judged.append(None if absent is None else tuple({*own, *absent}))
-        self._partial.append(tuple(self._number(name) for name in self._facts.partial_names(found.index)))
+        self._partial.append(tuple(self._number(name) for name in record.partial))
         asked = asked_labels(record, self._names, self._protocol)
         category_L = np.array([self._number(label) for label in asked], np.int64)
         if len(found):

@@ -161,6 +161,11 @@ def _check_length(count: int, tokens: int, max_tokens: int, noun: str) -> None:
         )
 
 
+def tokens_without_words(tokenizer: GroundingDinoTokenizer) -> frozenset[int]:
+    """Return the ids of the tokens that say nothing by themselves; a label of these alone cannot be asked for."""
+    return _delimiters(tokenizer) | {tokenizer.unk_token_id}
+
+
 def _overlapping(row: TokenRow, spans: Sequence[tuple[int, int]]) -> list[int]:
     return [
         position

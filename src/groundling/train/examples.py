@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.random import Generator as RandomNumbers
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
@@ -27,6 +28,9 @@ from groundling.ops.boxes import xyxy_to_cxcywh
 from groundling.processing.processor import GroundingDinoProcessor
 from groundling.processing.prompt import collate_prompts
 from groundling.train.objective import Batch
+
+_DOMAIN = 0x7472_6169
+"""Begins all random numbers from here after the seed, so that none of them are those of drawn scenes."""
 
 _ORDER, _EXAMPLE, _SIDE = 0, 1, 2
 """Streams of random numbers that must not be the same."""
@@ -111,18 +115,14 @@ class TrainingExamples(TorchDataset[Example]):
 
     def __getitem__(self, place: Place) -> Example:
         dataset, index = self._find(place.number)
-        record, names = dataset[index], dataset.names
-        rng = np.random.default_rng([self.seed, _EXAMPLE, place.number])
+        record, rng = dataset[index], _random(self.seed, _EXAMPLE, place.number)
         augmented = self.augment(record, rng)
         is_sized = bool(self.augment.settings.shortest_edges)
-        if not _can_ask(record, names, augmented.unknown):
-            augmented, is_sized = _UNCHANGED(record, rng), False
         try:
-            grounded = sample_prompt(
-                record, self.processor.tokenizer, self.sampling, rng, names=names, unknown=augmented.unknown
-            )
-        except PromptError as error:
-            raise DatasetError(f"{record.key}: no prompt can be made for this picture. {error}") from error
+            grounded = self._ground(record, dataset.names, augmented.unknown, rng)
+        except PromptError:  # without the labels that are in doubt after a cut, nothing is left to ask for
+            augmented, is_sized = _UNCHANGED(record, rng), False
+            grounded = self._ground_whole(record, dataset.names, rng)
         positive_KP = grounded.positive_NP[augmented.kept]
         learned_K = positive_KP.any(axis=1) & ~record.crowd_N[augmented.kept]
         box_N4 = torch.from_numpy(augmented.boxes_xyxy[learned_K]) / torch.tensor(augmented.picture.size).repeat(2)
@@ -138,6 +138,15 @@ class TrainingExamples(TorchDataset[Example]):
         dataset, index = self._find(place.number)
         return dataset[index].key
 
+    def _ground(self, record: Record, names: Sequence[str], unknown: Sequence[str], rng: RandomNumbers) -> Grounded:
+        return sample_prompt(record, self.processor.tokenizer, self.sampling, rng, names=names, unknown=unknown)
+
+    def _ground_whole(self, record: Record, names: Sequence[str], rng: RandomNumbers) -> Grounded:
+        try:
+            return self._ground(record, names, (), rng)
+        except PromptError as error:
+            raise DatasetError(f"{record.key}: no prompt can be made for this picture. {error}") from error
+
     def _find(self, number: int) -> tuple[Dataset, int]:
         """Return the data set for a place, and the index of the record in it.
 
@@ -145,19 +154,19 @@ class TrainingExamples(TorchDataset[Example]):
         ones at which its share of their number passes a whole number.
         """
         left = 1.0
-        for source, share in zip(self.sources[:-1], self._shares, strict=False):
+        for source, share in enumerate(self._shares[:-1]):
             part = share / left
             taken = floor(number * part)
             if floor((number + 1) * part) > taken:
-                return source.dataset, self._index(taken, len(source.dataset))
+                return self._drawn(source, taken)
             number, left = number - taken, left - share
-        dataset = self.sources[-1].dataset
-        return dataset, self._index(number, len(dataset))
+        return self._drawn(len(self.sources) - 1, number)
 
-    def _index(self, number: int, length: int) -> int:
-        """Return the record for a place: every round through a data set has its own order."""
-        round_, place = divmod(number, length)
-        return int(_order(self.seed, round_, length)[place])
+    def _drawn(self, source: int, number: int) -> tuple[Dataset, int]:
+        """Return the record for a place within a source: every round through a data set has its own order."""
+        dataset = self.sources[source].dataset
+        round_, place = divmod(number, len(dataset))
+        return dataset, int(_order(self.seed, source, round_, len(dataset))[place])
 
     def _pixels(self, picture: object, side: int | None, is_sized: bool) -> Tensor:
         size: dict[str, Any] = {} if side is None else {"size": {"height": side, "width": side}}
@@ -169,17 +178,14 @@ class TrainingExamples(TorchDataset[Example]):
         return pixels
 
 
-def _can_ask(record: Record, names: Sequence[str], unknown: Sequence[str]) -> bool:
-    """Say whether a prompt is left without the labels of which nobody knows any more whether they are there."""
-    if record.caption is not None:
-        return not unknown  # a sentence cannot do without one of its phrases
-    absent = names if record.absent is None else record.absent
-    return not {*record.labels, *absent} <= {*unknown}
+@lru_cache(maxsize=16)
+def _order(seed: int, source: int, round_: int, length: int) -> NDArray[np.int64]:
+    return _random(seed, _ORDER, source, round_).permutation(length)
 
 
-@lru_cache(maxsize=8)
-def _order(seed: int, round_: int, length: int) -> NDArray[np.int64]:
-    return np.random.default_rng([seed, _ORDER, round_]).permutation(length)
+def _random(seed: int, *place: int) -> RandomNumbers:
+    """Return random numbers that belong to a place alone."""
+    return np.random.default_rng([seed, _DOMAIN, *place])
 
 
 class Steps(Sampler[list[Place]]):
@@ -233,7 +239,7 @@ class Steps(Sampler[list[Place]]):
     def _side(self, step: int) -> int | None:
         if not self.sides:
             return None
-        return self.sides[int(np.random.default_rng([self.seed, _SIDE, step]).integers(len(self.sides)))]
+        return self.sides[int(_random(self.seed, _SIDE, step).integers(len(self.sides)))]
 
 
 def collate(examples: Sequence[Example]) -> Batch:

@@ -17,7 +17,7 @@ from torch import nn
 
 from groundling.data.record import Dataset, Record
 from groundling.data.sampling import Grounded, PromptSampling, sample_prompt
-from groundling.errors import DatasetError
+from groundling.errors import DatasetError, PromptError
 from groundling.pictures.drawing import draw_boxes, save_picture
 from groundling.pipeline.detector import Detector
 
@@ -59,7 +59,8 @@ class Showcase:
     def __call__(self, detector: Detector, step: int) -> NDArray[np.uint8]:
         """Write a sheet with, for each picture, what is there on the left and what is found on the right.
 
-        The model is left as it was, and so are the random numbers.
+        Pictures for which no prompt can be made are left out: nobody has looked for them in data that are only
+        validated. The model is left as it was, and so are the random numbers.
 
         Args:
             detector: the model as it is now.
@@ -76,7 +77,11 @@ class Showcase:
             detector.model.eval()
             panels = []
             for number, record in enumerate(self._records):
-                exhibit = _Exhibit(record, record.open(), self._ground(record, detector, number))
+                try:
+                    grounded = self._ground(record, detector, number)
+                except PromptError:
+                    continue
+                exhibit = _Exhibit(record, record.open(), grounded)
                 panels.append((_draw_truth(exhibit), _draw_found(exhibit, detector)))
         sheet = _sheet(panels, f"what is found after step {step:,}")
         save_picture(sheet, self._folder / f"step-{step:08d}.png")
@@ -136,11 +141,13 @@ def _draw(
 
 def _sheet(panels: list[tuple[Image.Image, Image.Image]], title: str) -> Image.Image:
     """Put pairs of pictures beside and below each other."""
-    columns = min(_COLUMNS, len(panels))
+    columns = min(_COLUMNS, max(len(panels), 1))
     rows = -(-len(panels) // columns)
-    width, height = 2 * SIDE + _GAP, max(truth.height for truth, _ in panels)
+    width, height = 2 * SIDE + _GAP, max((truth.height for truth, _ in panels), default=0)
     sheet = Image.new("RGB", (columns * (width + 2 * _GAP) - 2 * _GAP, _HEAD + rows * (height + _GAP) - _GAP), "white")
     draw = ImageDraw.Draw(sheet)
+    if not panels:
+        draw.text((2, 0), "no prompt can be made for any of the first pictures", fill="black")
     for place, (truth, found) in enumerate(panels):
         left, top = place % columns * (width + 2 * _GAP), _HEAD + place // columns * (height + _GAP)
         if place < columns:

@@ -9,7 +9,7 @@ from typing import Any
 
 from groundling.errors import ConfigError
 from groundling.files import read_json, write_json
-from groundling.train.settings import RunSettings
+from groundling.train.settings import Augmentation, RunSettings
 from groundling.train.states import has_states
 
 SETTINGS_FILE = "run.json"
@@ -57,8 +57,8 @@ def write_settings(settings: RunSettings) -> None:
 
 def _check_same(now: Mapping[str, Any], before: Mapping[str, Any], run: Path) -> None:
     # A setting that did not exist when the run began had the value that is now the default.
-    known = dict(_flat(_plain(RunSettings()))) | dict(_flat(before))
-    for name, value in _flat(now):
+    known = dict(_flat(_spelled_out(_plain(RunSettings())))) | dict(_flat(_spelled_out(before)))
+    for name, value in _flat(_spelled_out(now)):
         if known.get(name) != value and not any(name == free or name.startswith(f"{free}.") for free in _FREE):
             raise ConfigError(
                 f"The run in {run} has {name}={json.dumps(known.get(name))}, but now {name}={json.dumps(value)} is "
@@ -71,6 +71,14 @@ def _plain(settings: RunSettings) -> dict[str, Any]:
     """Return settings as JSON has them."""
     values: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(settings), default=str))
     return values
+
+
+def _spelled_out(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Write the short form of an augmentation, the name of its preset alone, as the long one."""
+    data = dict(values.get("data", {}))
+    if isinstance(data.get("augment"), str):
+        data["augment"] = dataclasses.asdict(Augmentation(data["augment"]))
+    return {**values, "data": data}
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

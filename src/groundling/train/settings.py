@@ -75,6 +75,31 @@ class ModelSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class Augmentation:
+    """How pictures are changed; see `groundling.data.augment`.
+
+    Attributes:
+        preset: "none", "light" or "paper": mirror images, sizes and crops.
+        brightness: colours are multiplied by up to so much more or less, 0..1.
+        contrast: likewise the distance from the picture's mean grey, 0..1.
+        saturation: likewise the distance from each pixel's own grey, 0..1.
+        hue: colours turn by up to this part of the colour circle, 0..0.5. Not for labels that name colours.
+    """
+
+    preset: str = "none"
+    brightness: float = 0.0
+    contrast: float = 0.0
+    saturation: float = 0.0
+    hue: float = 0.0
+
+    def __post_init__(self) -> None:
+        _require_one_of("preset", self.preset, PRESETS)
+        for name in ("brightness", "contrast", "saturation"):
+            _require(self, name, 0, 1)
+        _require(self, "hue", 0, 0.5)
+
+
+@dataclass(frozen=True, slots=True)
 class DataSettings:
     """What is learned from.
 
@@ -82,7 +107,7 @@ class DataSettings:
         train: data sets as `groundling.data.open.open_dataset` takes them; `weight` says how often each is drawn from.
         replay: likewise, data of what the model already knows.
         replay_share: part of the pictures that come from `replay`.
-        augment: "none", "light" or "paper"; see `groundling.data.augment`.
+        augment: how pictures are changed: the name of a preset, "none", "light" or "paper", or an `Augmentation`.
         sides: pictures are resized to squares with one of these sides, the same for a whole step, in place of the sizes
             of the augmentation or the image processor; for models of square pictures.
         workers: processes that prepare pictures; 0 prepares them in the training process.
@@ -91,7 +116,7 @@ class DataSettings:
     train: tuple[Mapping[str, Any], ...] = ()
     replay: tuple[Mapping[str, Any], ...] = ()
     replay_share: float = 0.25
-    augment: str = "none"
+    augment: str | Augmentation = "none"
     sides: tuple[int, ...] = ()
     workers: int = 2
 
@@ -99,7 +124,13 @@ class DataSettings:
         _require(self, "replay_share", 0, 1, open_="]")
         _require(self, "workers", 0)
         _require(self, "sides", 1)
-        _require_one_of("augment", self.augment, PRESETS)
+        if isinstance(self.augment, str):
+            _require_one_of("augment", self.augment, PRESETS)
+
+    @property
+    def augmentation(self) -> Augmentation:
+        """How pictures are changed, in full."""
+        return Augmentation(self.augment) if isinstance(self.augment, str) else self.augment
 
 
 @dataclass(frozen=True, slots=True)
@@ -328,7 +359,9 @@ def _value(hint: Any, value: Any, place: str) -> Any:
         items = _checked(Sequence, value, place, "a list")
         return tuple(_value(get_args(hint)[0], one, f"{place}[{index}]") for index, one in enumerate(items))
     if get_origin(hint) in (typing.Union, types.UnionType):
-        return _value(next(kind for kind in get_args(hint) if kind is not types.NoneType), value, place)
+        kinds = [kind for kind in get_args(hint) if kind is not types.NoneType]
+        tables = [kind for kind in kinds if dataclasses.is_dataclass(kind)]
+        return _value(tables[0] if tables and isinstance(value, Mapping) else kinds[0], value, place)
     if get_origin(hint) is Mapping or hint is Mapping:
         return dict(_checked(Mapping, value, place, "a table"))
     if hint is float and isinstance(value, int) and not isinstance(value, bool):

@@ -1,21 +1,29 @@
 """The data sets of a run, each with its weight."""
 
+import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from typing import Any
 
-from groundling.data.augment import Augment, preset
+from groundling.data.augment import Augment, AugmentSettings, preset
 from groundling.data.open import open_dataset
 from groundling.data.record import Dataset
 from groundling.errors import ConfigError
 from groundling.processing.processor import GroundingDinoProcessor
 from groundling.train.examples import Source, TrainingExamples
+from groundling.train.processes import is_main_process
 from groundling.train.settings import RunSettings
+from groundling.train.usable import LeftOut, describe, keep_usable
 
 WEIGHT = "weight"
+
+logger = logging.getLogger(__name__)
 
 
 def open_examples(settings: RunSettings, processor: GroundingDinoProcessor) -> TrainingExamples:
     """Open all that a run learns from: data sets, prompts and augmentation as the settings say.
+
+    Pictures for which no prompt can be made are left out, and one warning counts them.
 
     Args:
         settings: of the run.
@@ -23,8 +31,15 @@ def open_examples(settings: RunSettings, processor: GroundingDinoProcessor) -> T
 
     Raises:
         ConfigError: no data set is named, or a specification is wrong.
-        DatasetError: annotations are missing or wrong.
+        DatasetError: annotations are missing or wrong, or no prompt can be made for any picture of a data set.
     """
+    sources = _usable(open_sources(settings), processor, settings.prompt.max_tokens)
+    augment = Augment(_augmentation(settings, processor))
+    return TrainingExamples(sources, processor, settings.prompt, settings.seed, augment)
+
+
+def _augmentation(settings: RunSettings, processor: GroundingDinoProcessor) -> AugmentSettings:
+    """Return the preset for the size of the pictures that the model sees, with the colours as the settings say."""
     size = dict(processor.image_processor.size or {})
     edges = {name: size[name] for name in ("shortest_edge", "longest_edge") if name in size}
     if "height" in size:
@@ -32,8 +47,20 @@ def open_examples(settings: RunSettings, processor: GroundingDinoProcessor) -> T
             "shortest_edge": min(size["height"], size["width"]),
             "longest_edge": max(size["height"], size["width"]),
         }
-    augment = Augment(preset(settings.data.augment, **edges))
-    return TrainingExamples(open_sources(settings), processor, settings.prompt, settings.seed, augment)
+    colors = asdict(settings.data.augmentation)
+    return replace(preset(colors.pop("preset"), **edges), **colors)
+
+
+def _usable(sources: Sequence[Source], processor: GroundingDinoProcessor, max_tokens: int) -> list[Source]:
+    kept, left_out = [], LeftOut()
+    for source in sources:
+        dataset, places_of = keep_usable(source.dataset, processor.tokenizer, max_tokens)
+        kept.append(Source(dataset, source.weight))
+        for cause, places in places_of.items():
+            left_out.setdefault(cause, []).extend(places)
+    if left_out and is_main_process():
+        logger.warning("%s", describe(left_out, sum(len(source.dataset) for source in sources)))
+    return kept
 
 
 def open_sources(settings: RunSettings) -> list[Source]:

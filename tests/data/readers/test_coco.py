@@ -103,6 +103,14 @@ def test_a_name_that_is_used_once_may_stand_twice(tmp_path):
     assert (records.names, records.category_ids) == (("hot dog", "cat"), (2, 90))
 
 
+@pytest.mark.parametrize(("crowd", "cause"), [({}, "an object"), ({"iscrowd": 1}, "an object that is no crowd")])
+def test_nothing_to_learn_is_a_warning(tmp_path, crowd, cause):
+    annotations = [one | crowd for one in coco()["annotations"]] if crowd else []
+    problems = Collected()
+    CocoRecords(as_json(tmp_path / "c.json", coco(annotations=annotations)), problems=problems)
+    assert [problem.cause for problem in problems] == [f"no picture has {cause}. Check that it is the right file."]
+
+
 WRONG = [
     pytest.param({"images": []}, "there are no pictures in it", id="empty"),
     pytest.param({"images": None}, "has no list 'images'", id="images"),
@@ -113,6 +121,8 @@ WRONG = [
     pytest.param({"categories": [{"id": "1", "name": "cat"}]}, "the category id '1' is not an integer", id="text id"),
     pytest.param({"categories": [{"id": 2, "name": " "}]}, "category 2 has no usable name: ' '", id="blank name"),
     pytest.param({"categories": [{"id": 2, "name": "a\ud800"}]}, "no usable name", id="half a letter"),
+    pytest.param({"categories": [{"id": 2, "name": " .? "}]}, "no usable name", id="nothing but ends of phrases"),
+    pytest.param({"categories": [{"id": 2, "name": "\u200b"}]}, "no usable name", id="invisible"),
     pytest.param({"categories": [{"id": 2, "name": "a"}] * 2}, "category id 2 stands twice", id="category twice"),
     pytest.param({"images": [{"file_name": "a.jpg"}]}, "the picture id None is neither", id="no image id"),
     pytest.param({"images": [{"id": [1], "file_name": "a.jpg"}]}, r"the picture id \[1\]", id="list as id"),
@@ -120,6 +130,9 @@ WRONG = [
     pytest.param({"images": [{"id": 7, "file_name": "a"}] * 2}, "picture id 7 stands twice", id="picture twice"),
     pytest.param(
         {"images": [{"id": 7, "file_name": "a", "width": -4, "height": 3}]}, "width=-4 and height=3 must be", id="size"
+    ),
+    pytest.param(
+        {"images": [{"id": 7, "file_name": "a", "width": True, "height": 3}]}, "width=True and", id="truth as size"
     ),
 ]
 
@@ -129,6 +142,9 @@ def box(*numbers, **changes):
 
 
 WRONG_OBJECTS = [
+    pytest.param(box(1, 2, 3, 4, category_id=True), "no category with the id True", id="category as truth"),
+    pytest.param(box(1, 2, 3, 4, iscrowd="0"), "iscrowd='0' must be 0 or 1", id="crowd as text"),
+    pytest.param(box(1, 2, 3, 4, iscrowd=float("nan")), "iscrowd=nan must be 0 or 1", id="crowd not a number"),
     pytest.param({"annotations": [7]}, r"annotations\[0\]: this entry must be a JSON object", id="no object"),
     pytest.param(
         box(1, 2, 3, 4, image_id=8), r"annotations\[0\] \(id 12\): there is no picture with the id 8", id="image"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from data.small_sets import as_json
+from data.small_sets import as_json, coco
 from groundling.data.readers.lvis import LvisRecords
 from groundling.errors import DatasetError
 
@@ -39,7 +39,7 @@ def test_what_is_known(tmp_path):
     assert records.frequencies == {"bow (weapon)": "rare", "cat": "frequent", "aerosol can": "common"}
     record = records[0]
     assert (record.labels, record.absent) == (("bow (weapon)",), ("aerosol can",))
-    assert records.not_exhaustive(0) == ("bow (weapon)",)
+    assert record.partial == ("bow (weapon)",)
     assert records.image_id(0) == 7
 
 
@@ -62,3 +62,8 @@ def test_the_file_is_found_by_its_name_or_its_address(tmp_path):
 def test_what_is_wrong_is_named(tmp_path, image, message):
     with pytest.raises(DatasetError, match=message):
         read(tmp_path, **image)
+
+
+def test_coco_annotations_are_not_taken_for_lvis(tmp_path):
+    with pytest.raises(DatasetError, match=r"no picture has 'neg_category_ids', .* Read it as coco"):
+        LvisRecords(as_json(tmp_path / "coco.json", coco()))

@@ -138,6 +138,10 @@ WRONG = [
         id="too far",
     ),
     pytest.param(grounding("a cat", REGION | {"tokens_positive": []}), "must be character ranges", id="no range"),
+    pytest.param(grounding("a cat", REGION | {"tokens_positive": [[1, 2]]}), "ranges .* of words", id="a space"),
+    pytest.param(grounding("a cat.", REGION | {"tokens_positive": [[5, 6]]}), "ranges .* of words", id="a full stop"),
+    pytest.param(grounding("a cat", REGION | {"tokens_positive": [[True, 5]]}), "ranges .* of words", id="truth"),
+    pytest.param(grounding("a cat.", REGION | {"phrase": "."}), "phrase='.' is not usable text", id="no word"),
     pytest.param(grounding("a cat", REGION | {"tokens_positive": [["0", 5]]}), "must be character", id="text as range"),
     pytest.param(
         grounding("a cat", REGION | {"phrase": ["a"], "tokens_positive": [[0, 1], [2, 5]]}),
@@ -208,3 +212,16 @@ def test_an_empty_file(tmp_path):
     (tmp_path / "x.jsonl").write_bytes(b"{}\n\xff\n")
     with pytest.raises(DatasetError, match=r"x\.jsonl, line 2, is not UTF-8 text"):
         OdvgRecords(tmp_path / "x.jsonl", problems=Collected())
+
+
+@pytest.mark.parametrize(
+    ("label_map", "message"),
+    [
+        pytest.param({}, "there are no names in the label map", id="empty"),
+        pytest.param({"0": "cat", "00": "dog"}, "the number 0 stands twice", id="twice"),
+        pytest.param({"9" * 5000: "cat"}, "must be a number and a name", id="too long"),
+    ],
+)
+def test_label_maps_that_are_wrong(tmp_path, label_map, message):
+    with pytest.raises(DatasetError, match=message):
+        read(tmp_path, detection(CAT), label_map=label_map)

@@ -115,7 +115,7 @@ def test_nothing_is_left_after_an_interruption(tmp_path, exists):
         pytest.param(SceneFiles(count=0), 1, "count=0 and jobs=1 must be at least 1", id="empty"),
         pytest.param(SceneFiles(count=1), 0, "jobs=0 must be at least 1", id="jobs"),
         pytest.param(SceneFiles(count=1, split="test"), 1, "split='test' is unknown", id="split"),
-        pytest.param(SceneFiles(count=1, size=32), 1, "size=32 at least 64", id="size"),
+        pytest.param(SceneFiles(count=1, size=32), 1, "size=32 must be 64 to 4096", id="size"),
         pytest.param(SceneFiles(count=1, seed=-1), 1, "seed=-1", id="seed"),
     ],
 )

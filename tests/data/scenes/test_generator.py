@@ -136,7 +136,7 @@ def test_things_are_seen_in_their_colour() -> None:
         pytest.param({"split": ""}, "split='' is unknown. Use one of train, seen, held_out", id="empty split"),
         pytest.param({"seed": -1}, "seed=-1", id="seed"),
         pytest.param({"number": -1}, "number=-1", id="number"),
-        pytest.param({"size": 63}, "size=63 at least 64", id="size"),
+        pytest.param({"size": 63}, "size=63 must be 64 to 4096", id="size"),
     ],
 )
 def test_bad_arguments(arguments: dict[str, object], message: str) -> None:

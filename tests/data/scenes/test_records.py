@@ -67,6 +67,9 @@ def test_a_record_depends_on_nothing_but_its_number() -> None:
     [
         pytest.param({"count": 0}, "count=0 must be at least 1", id="empty"),
         pytest.param({"split": "test"}, f"split='test' is unknown. Use one of {RECORD_SPLITS[0]}", id="split"),
+        pytest.param({"seed": -1}, "seed=-1 must be at least 0", id="seed"),
+        pytest.param({"size": 63}, "size=63 must be 64 to 4096 pixels", id="small"),
+        pytest.param({"size": 10**9}, "size=1000000000 must be 64 to 4096 pixels", id="large"),
     ],
 )
 def test_bad_arguments(arguments: dict, message: str) -> None:

@@ -83,7 +83,7 @@ class CocoFile:
         named: dict[int, str] = {}
         for place, entry in self._entries("categories"):
             category_id, name = entry.get("id"), name_of(entry)
-            if not isinstance(category_id, int) or isinstance(category_id, bool):
+            if not is_whole(category_id):
                 self._problems.add(Kind.FIELD, place, f"the category id {category_id!r} is not an integer.")
             elif name is None:
                 self._problems.add(
@@ -131,7 +131,7 @@ class CocoFile:
                 cause = f"there is no picture with the id {image_id!r} in 'images'. Add it or remove the annotation."
                 self._problems.add(Kind.UNKNOWN_PICTURE, place, cause)
                 continue
-            if not isinstance(category_id, int) or category_id not in categories:
+            if not is_whole(category_id) or category_id not in categories:
                 self._problems.add(Kind.UNKNOWN_CATEGORY, place, unknown_category(category_id, categories))
                 continue
             if _is_id(entry.get("id")):
@@ -139,9 +139,11 @@ class CocoFile:
                     cause = f"annotation id {entry['id']!r} stands twice, and some tools then lose one of them."
                     self._problems.add(Kind.DUPLICATE_ANNOTATION, place, cause)
                 ids.add(entry["id"])
-            box = self._box(entry, place, pictures[image_id])
-            if box is not None:
-                crowd, area = bool(entry.get("iscrowd", 0)), _area(entry, box)
+            box, crowd = self._box(entry, place, pictures[image_id]), entry.get("iscrowd")
+            if crowd not in (None, 0, 1):
+                self._problems.add(Kind.FIELD, place, f"iscrowd={crowd!r} must be 0 or 1.")
+            elif box is not None:
+                crowd, area = bool(crowd), _area(entry, box)
                 grouped[image_id].append(Annotation(entry.get("id"), category_id, box, crowd, area))
         return grouped
 
@@ -212,6 +214,8 @@ class CocoBasedRecords(RowRecords):
         absent: Mapping[Id, tuple[str, ...]] | None,
         images: Path,
         problems: Problems,
+        *,
+        partial: Mapping[Id, tuple[str, ...]] | None = None,
     ) -> None:
         self.annotations = file.path
         self.category_ids = tuple(categories)
@@ -225,7 +229,9 @@ class CocoBasedRecords(RowRecords):
                 objects.add(one.box, index_of[one.category_id], one.crowd, one.area)
             picture = pictures[image_id]
             about = picture.file_name, picture.place, picture.image_wh
-            rows.append(named_row(about, objects, names, absent=None if absent is None else absent[image_id]))
+            missing = None if absent is None else absent[image_id]
+            unsure = () if partial is None else partial[image_id]
+            rows.append(named_row(about, objects, names, absent=missing, partial=unsure))
         super().__init__(names, rows, images, problems, file.path)
 
     def image_id(self, index: int) -> Id:
@@ -244,9 +250,7 @@ def read_size(entry: Entry, place: Place, problems: Problems) -> tuple[int, int]
     width, height = entry.get("width"), entry.get("height")
     if width is None or height is None:
         return None
-    if not all(
-        isinstance(side, int | float) and 1 <= side <= LARGEST_SIDE and int(side) == side for side in (width, height)
-    ):
+    if not all(_is_number(side) and 1 <= side <= LARGEST_SIDE and int(side) == side for side in (width, height)):
         cause = f"width={width!r} and height={height!r} must be whole numbers from 1 to {LARGEST_SIDE}, or be left out."
         problems.add(Kind.FIELD, place, cause)
         return None
@@ -279,10 +283,19 @@ def names_of(ids: Sequence[int], categories: Mapping[int, str], place: Place, pr
 
 def _area(entry: Entry, box: Box) -> float:
     area = entry.get("area")
-    if isinstance(area, int | float) and 0 <= area <= LARGEST_SIDE**2:
+    if _is_number(area) and 0 <= area <= LARGEST_SIDE**2:
         return float(area)
     return (box[2] - box[0]) * (box[3] - box[1])
 
 
+def is_whole(value: object) -> TypeGuard[int]:
+    """Tell whether a value is a whole number; true and false are none."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value: object) -> TypeGuard[int | float]:
+    return is_whole(value) or isinstance(value, float)
+
+
 def _is_id(value: object) -> TypeGuard[Id]:
-    return isinstance(value, int | str) and not isinstance(value, bool)
+    return is_whole(value) or isinstance(value, str)

@@ -99,10 +99,14 @@ def read_xml(path: Path) -> ElementTree.Element:
 
 
 def clean_name(value: object) -> str | None:
-    """Return a name without needless white space; None if it is not usable text."""
+    """Return a name without needless white space; None if it is not usable text with something to read in it.
+
+    "." and "?" end a phrase for the model, and invisible characters are nothing to it.
+    """
     if not isinstance(value, str) or _UNUSABLE.search(value):
         return None
-    return " ".join(value.split()) or None
+    has_words = any(letter.isprintable() and letter not in " .?" for letter in value)
+    return " ".join(value.split()) if has_words else None
 
 
 def is_text(value: object) -> bool:

@@ -3,13 +3,14 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from groundling.data.problems import Kind, Problems, StopAtFirst
+from groundling.data.problems import Kind, Place, Problems, StopAtFirst
 from groundling.data.readers.coco_json import (
     CocoBasedRecords,
     CocoFile,
     Entry,
     Picture,
     folder_of_pictures,
+    is_whole,
     names_of,
 )
 from groundling.data.readers.files import clean_name
@@ -20,6 +21,8 @@ FREQUENCIES = {"r": "rare", "c": "common", "f": "frequent"}
 
 class LvisRecords(CocoBasedRecords):
     """An LVIS data set. A record's `absent` names were looked for and not found; of all others nobody knows.
+
+    Of `partial` names, "not exhaustive" in the file, some things are labelled and others may not be.
 
     Attributes:
         frequencies: "rare", "common" or "frequent" of each name for which the file says it.
@@ -43,6 +46,9 @@ class LvisRecords(CocoBasedRecords):
         folder = folder_of_pictures(images, file.path)
         categories = file.categories(_name)
         pictures = file.pictures(_FileNames(folder))
+        if pictures and not any("neg_category_ids" in picture.entry for picture in pictures.values()):
+            cause = "no picture has 'neg_category_ids', so nobody knows what was looked for. Read it as coco."
+            problems.add(Kind.FIELD, Place(str(file.path)), cause)
         absent, partial = (
             {
                 image_id: names_of(_ids(picture, field, problems), categories, picture.place, problems)
@@ -51,12 +57,7 @@ class LvisRecords(CocoBasedRecords):
             for field in ("neg_category_ids", "not_exhaustive_category_ids")
         )
         self.frequencies = _frequencies(file, categories)
-        self._not_exhaustive = tuple(partial.values())
-        super().__init__(file, categories, pictures, absent, folder, problems)
-
-    def not_exhaustive(self, index: int) -> tuple[str, ...]:
-        """Return the names of which only some objects are labelled in a record's picture."""
-        return self._not_exhaustive[index]
+        super().__init__(file, categories, pictures, absent, folder, problems, partial=partial)
 
 
 class _FileNames:
@@ -91,7 +92,7 @@ def _frequencies(file: CocoFile, categories: Mapping[int, str]) -> dict[str, str
 
 def _ids(picture: Picture, field: str, problems: Problems) -> list[int]:
     ids = picture.entry.get(field, [])
-    if isinstance(ids, list) and all(isinstance(category_id, int) for category_id in ids):
+    if isinstance(ids, list) and all(is_whole(category_id) for category_id in ids):
         return ids
     problems.add(Kind.FIELD, picture.place, f"{field}={ids!r} must be a list of category ids.")
     return []

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from groundling.data.problems import Kind, Place, Problems, StopAtFirst
 from groundling.data.readers.boxes import Box, box_fault, four_numbers, is_kept, written
-from groundling.data.readers.coco_json import Entry, folder_of_pictures, read_size
-from groundling.data.readers.files import is_text, parse_json, read_lines
+from groundling.data.readers.coco_json import Entry, folder_of_pictures, is_whole, read_size
+from groundling.data.readers.files import clean_name, is_text, parse_json, read_lines
 from groundling.data.readers.odvg_labels import Labels
 from groundling.data.readers.phrases import locate_phrases, same_words
 from groundling.data.readers.rows import Mention, Objects, Row, RowRecords, Spans, caption_row, named_row
@@ -139,11 +139,11 @@ def _named(region: Entry, caption: str, place: Place, image_wh: _Size, problems:
         spans = None if tokens is None else _spans(tokens, caption)
         if tokens is not None and spans is None:
             cause = (
-                f"tokens_positive={tokens!r} must be character ranges [start, end] within the {len(caption)} "
+                f"tokens_positive={tokens!r} must be character ranges [start, end] of words within the {len(caption)} "
                 "characters of the caption."
             )
             problems.add(Kind.FIELD, place, cause)
-        elif spans is None and not (isinstance(phrase, str) and phrase.strip()):
+        elif spans is None and clean_name(phrase) is None:
             problems.add(Kind.FIELD, place, f"phrase={phrase!r} is not usable text, and there is no 'tokens_positive'.")
         else:
             named.append(_Named(place, phrase if isinstance(phrase, str) else None, spans, boxes))
@@ -183,13 +183,13 @@ def _spans(tokens: object, caption: str) -> Spans | None:
         return None
     spans = []
     for place in ranges:
-        if not isinstance(place, list) or len(place) != 2 or not all(isinstance(number, int) for number in place):
+        if not isinstance(place, list) or len(place) != 2 or not all(is_whole(number) for number in place):
             return None
         start, end = place
         if not 0 <= start < end <= len(caption):
             return None
         spans.append((start, end))
-    return tuple(spans)
+    return tuple(spans) if any(clean_name(caption[start:end]) for start, end in spans) else None
 
 
 def _box(value: object, place: Place, image_wh: _Size, problems: Problems) -> Box | None:

@@ -9,6 +9,9 @@ from groundling.data.readers.files import clean_name, read_json
 from groundling.data.readers.phrases import same_words
 from groundling.errors import DatasetError
 
+_MOST_DIGITS = 18
+"""Of a label's number, so that it fits into 64 bits."""
+
 
 class Labels:
     """Which name an object has.
@@ -93,12 +96,13 @@ def _label_map(path: Path, problems: Problems) -> dict[int, str]:
         raise DatasetError(f'{path} must hold a JSON object from numbers to names, such as {{"0": "a cat"}}.')
     found: dict[int, str] = {}
     for label, entry in value.items():
-        name = clean_name(entry)
-        if name is None or not label.strip().isdecimal():
-            cause = f"{label!r}: {entry!r} must be a number and a name."
-            problems.add(Kind.FIELD, Place(str(path), f"label {label}"), cause)
+        name, number, place = clean_name(entry), label.strip(), Place(str(path), f"label {label:.20}")
+        if name is None or not number.isdecimal() or len(number) > _MOST_DIGITS:
+            problems.add(Kind.FIELD, place, f"{label!r:.80}: {entry!r:.80} must be a number and a name.")
+        elif int(number) in found:
+            problems.add(Kind.DUPLICATE_ID, place, f"the number {int(number)} stands twice. Give each name its own.")
         else:
-            found[int(label)] = name
+            found[int(number)] = name
     if not found:
         problems.add(Kind.EMPTY, Place(str(path)), "there are no names in the label map.")
     return found

@@ -36,6 +36,7 @@ class Row:
         crowd_N: see `Record`.
         relative: the unit of the boxes.
         areas_N: areas of the objects in square pixels, where the file states those of masks.
+        partial: see `Record`.
     """
 
     key: str
@@ -50,6 +51,7 @@ class Row:
     crowd_N: NDArray[np.bool_]
     relative: bool = False
     areas_N: NDArray[np.float64] | None = None
+    partial: tuple[str, ...] = ()
 
     def boxes_in_pixels(self, image_wh: tuple[int, int]) -> NDArray[np.float64]:
         """Return the corners [N, 4] in pixels of a picture of this size, not yet cut off at its edges."""
@@ -94,6 +96,7 @@ def named_row(
     names: Sequence[str],
     *,
     absent: tuple[str, ...] | None = None,
+    partial: tuple[str, ...] = (),
     relative: bool = False,
 ) -> Row:
     """Make the row of a picture whose objects have one name each.
@@ -103,6 +106,7 @@ def named_row(
         objects: what is in it.
         names: the data set's names.
         absent: see `Record`.
+        partial: see `Record`.
         relative: see `Row`.
     """
     file_name, place, image_wh = picture
@@ -121,6 +125,7 @@ def named_row(
         crowd_N=np.array(objects.crowd, np.bool_),
         relative=relative,
         areas_N=np.array(objects.areas, np.float64) if objects.areas else None,
+        partial=partial,
     )
 
 
@@ -170,10 +175,10 @@ class RowRecords:
             problems.add(
                 Kind.EMPTY, Place(str(source)), "there are no pictures in it. Check that it is the right file."
             )
-        elif not any(len(row.boxes) for row in rows):
-            problems.add(
-                Kind.NO_OBJECTS, Place(str(source)), "no picture has an object. Check that it is the right file."
-            )
+        elif all(row.crowd_N.all() for row in rows):
+            crowds = " that is no crowd" if any(len(row.boxes) for row in rows) else ""
+            cause = f"no picture has an object{crowds}. Check that it is the right file."
+            problems.add(Kind.NO_OBJECTS, Place(str(source)), cause)
         self.names = tuple(names)
         self.rows = _with_unique_keys(rows)
         self.images = images
@@ -230,5 +235,14 @@ def _record(row: Row, picture: Path, image_wh: tuple[int, int]) -> Record:
             spans = tuple(caption.spans[column] for column in columns)
             caption = Caption(caption.text, spans) if spans else None
     return Record(
-        row.key, picture, image_wh, labels, boxes_xyxy[kept_N], positive_NL, row.absent, caption, row.crowd_N[kept_N]
+        key=row.key,
+        picture=picture,
+        image_wh=image_wh,
+        labels=labels,
+        boxes_xyxy=boxes_xyxy[kept_N],
+        positive_NL=positive_NL,
+        absent=row.absent,
+        caption=caption,
+        crowd_N=row.crowd_N[kept_N],
+        partial=row.partial,
     )

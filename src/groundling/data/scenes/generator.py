@@ -18,6 +18,9 @@ SPLITS = ("train", "seen", "held_out", "new")
 """Training; unseen pictures of the same pairs; pictures in nearly all of which a thing is of a held-out pair; pictures
 in which at least one thing is of a shape that the others never show. A split's place here is part of its seed."""
 
+SMALLEST_SIDE, LARGEST_SIDE = 64, 4096
+"""Pixels of a picture."""
+
 MOST_THINGS = 7
 TEXTURE_ENDS = tuple(accumulate((0.4, 0.2, 0.2)))
 """Four in ten things are plain, two in ten of each other texture."""
@@ -53,15 +56,16 @@ def make_scene(seed: int, number: int, *, split: str = "train", size: int = 224)
         seed: of the data set, from 0.
         number: of the scene in the data set, from 0.
         split: one of SPLITS; the splits share no scene.
-        size: side of the picture in pixels, at least 64.
+        size: side of the picture in pixels, SMALLEST_SIDE to LARGEST_SIDE.
 
     Raises:
         ConfigError: an argument is out of range.
     """
     if split not in SPLITS:
         raise ConfigError(f"split={split!r} is unknown. Use one of {', '.join(SPLITS)}.")
-    if seed < 0 or number < 0 or size < 64:
-        raise ConfigError(f"seed={seed} and number={number} must be at least 0, size={size} at least 64.")
+    if number < 0:
+        raise ConfigError(f"number={number} must be at least 0.")
+    check_scenes(seed, size)
     rng = np.random.default_rng([seed, SPLITS.index(split), number])
     things, covers = _compose(rng, split, size)
     pixels = background(size, rng)
@@ -73,6 +77,18 @@ def make_scene(seed: int, number: int, *, split: str = "train", size: int = 224)
         mask[its.part] = seen
     boxes = np.array([_tight_box(mask) for mask in masks], np.float32).reshape(-1, 4)
     return Scene(photograph(pixels, rng), tuple(things), boxes, masks)
+
+
+def check_scenes(seed: int, size: int) -> None:
+    """Refuse what no scene can be drawn with.
+
+    Raises:
+        ConfigError: an argument is out of range.
+    """
+    if seed < 0:
+        raise ConfigError(f"seed={seed} must be at least 0.")
+    if not SMALLEST_SIDE <= size <= LARGEST_SIDE:
+        raise ConfigError(f"size={size} must be {SMALLEST_SIDE} to {LARGEST_SIDE} pixels.")
 
 
 def _compose(rng: Generator, split: str, size: int) -> tuple[list[Thing], list[Cover]]:

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.random import Generator
 
 from groundling.data.record import Record
-from groundling.data.scenes.generator import Scene, make_scene
+from groundling.data.scenes.generator import Scene, check_scenes, make_scene
 from groundling.data.scenes.things import COLORS, HELD_OUT, NEW_SHAPES, SHAPES, Thing
 from groundling.data.scenes.words import Query, expressions, queries
 from groundling.errors import ConfigError
@@ -40,6 +40,7 @@ class SceneRecords:
             raise ConfigError(f"split={split!r} is unknown. Use one of {', '.join(RECORD_SPLITS)}.")
         if count < 1:
             raise ConfigError(f"count={count} must be at least 1.")
+        check_scenes(seed, size)
         self.split, self.seed, self.size, self.count = split, seed, size, count
 
     @property

@@ -19,15 +19,17 @@ def atomic_folder(destination: Path, *, replaceable: Collection[str] | None) -> 
         replaceable: names that may stand in the folder; it is replaced then, but not if anything else is in it.
 
     Raises:
-        DatasetError: there is a file at `destination`, or a folder that may not be replaced.
+        DatasetError: there is a file at `destination`, or a folder that may not be replaced, or none can be made.
     """
     target = Path(os.path.realpath(destination))
     _check(target, destination, replaceable)
-    target.parent.mkdir(parents=True, exist_ok=True)
     unique = uuid.uuid4().hex[:12]
     temporary, old = (target.with_name(f".{target.name}.{unique}.{kind}") for kind in ("partial", "old"))
     try:
-        temporary.mkdir()
+        temporary.mkdir(parents=True)
+    except OSError as error:
+        raise DatasetError(f"{destination} cannot be made: {error.strerror}. Name another folder.") from error
+    try:
         yield temporary
         if target.exists():
             target.rename(old)

@@ -4,6 +4,7 @@ import os
 import shutil
 from pathlib import Path, PurePosixPath
 
+from groundling.data.readers.files import picture_size
 from groundling.data.record import Record
 from groundling.errors import DatasetError, ImageError
 
@@ -36,8 +37,8 @@ class PictureFiles:
         """Put a record's picture there and return its name relative to the folder, with slashes.
 
         Raises:
-            ImageError: there is no such picture.
-            DatasetError: it lies in the folder that is about to be replaced.
+            ImageError: there is no such picture, or it cannot be read.
+            DatasetError: it lies in the folder that is about to be replaced, or has another size than the record says.
         """
         if not isinstance(record.picture, Path):
             name = self._free(_safe(PurePosixPath(f"{record.key}.png")))
@@ -50,6 +51,12 @@ class PictureFiles:
             raise ImageError(f"There is no picture file {str(record.picture)!r}. Check the folder of the pictures.")
         if picture.is_relative_to(self._doomed):
             raise DatasetError(f"The picture {record.picture} lies in the folder to be replaced. Write to another one.")
+        size = picture_size(picture)
+        if size != record.image_wh:  # boxes as shares of the picture would be wrong
+            raise DatasetError(
+                f"{record.key}: the picture has {size[0]} x {size[1]} pixels upright, but its annotations say "
+                f"{record.image_wh[0]} x {record.image_wh[1]}. `groundling data check` lists all such pictures."
+            )
         name = self._names[picture] = self._free(_relative(record.picture, self._source))
         self._link(picture, self._made(name))
         return name
