@@ -1,6 +1,7 @@
 """A desk where the documents' examples run: pictures, and a hub cache with stand-ins for published checkpoints."""
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -35,6 +36,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     picture = Image.open(ROOT / "examples/images/shapes.png").convert("RGB")
     for name in ("desk.jpg", "street.jpg", "garden.jpg", "000000039769.jpg"):
         picture.save(folder / name)
+    shutil.copytree(ROOT / "examples", folder / "examples")
     (folder / "photos").mkdir()
     picture.save(folder / "photos" / "one.jpg")
     picture.resize((320, 200)).save(folder / "photos" / "two.jpg")

@@ -65,7 +65,11 @@ def test_an_empty_file_has_the_defaults(tmp_path: Path) -> None:
         ),
         pytest.param("[data]\nworkers = -1", r"run.toml: data: workers=-1 must be at least 0", id="workers"),
         pytest.param("[data]\nreplay_share = 1", r"replay_share=1 must be at least 0 and less than 1", id="share"),
-        pytest.param("[data]\nsides = [0]", r"sides=0 must be at least 1", id="sides"),
+        pytest.param("[data]\nsides = [0]", r"sides=0 must be at least 32 and at most 8192", id="sides"),
+        pytest.param("[data]\nsides = [100000]", r"sides=100000 must be at least 32", id="large sides"),
+        pytest.param("[lora]\nrank = 100000", r"rank=100000 must be at least 0 and at most 1024", id="rank"),
+        pytest.param(f"seed = {'9' * 400}", "seed is a number beyond all reason", id="400 digits"),
+        pytest.param(f"seed = {'9' * 5000}", "is not valid TOML", id="5000 digits"),
         pytest.param("[data]\naugment = 'lite'", r"augment='lite' is unknown. Did you mean 'light'", id="augment"),
         pytest.param("[data.augment]\npreset = 'lite'", r"augment: preset='lite' is .* 'light'", id="preset"),
         pytest.param(

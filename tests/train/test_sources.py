@@ -273,3 +273,13 @@ def test_a_picture_without_any_name_is_named() -> None:
     nothing = record("empty", (), 0, absent=())
     with pytest.raises(DatasetError, match=r"empty: no prompt can be made for this picture. There are no labels"):
         examples(Source(Rows(nothing)))[Place(0, 64)]
+
+
+def test_a_worker_that_dies_is_an_error_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    def die(self: object) -> None:
+        raise RuntimeError("DataLoader worker (pid 1) exited unexpectedly")
+
+    monkeypatch.setattr("torch.utils.data.DataLoader.__iter__", die)
+    steps = Steps(start=0, stop=1, batch_size=1)
+    with pytest.raises(DatasetError, match=r"has ended unexpectedly.*Run the same command again"):
+        next(batches(examples(Source(SceneRecords(size=64, count=2))), steps, 0))

@@ -4,7 +4,9 @@ So it does not matter how many processes share a step, how many workers prepare 
 """
 
 import signal
+import threading
 from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from math import floor
@@ -282,7 +284,7 @@ def batches(examples: TrainingExamples, steps: Steps, workers: int) -> Generator
     """Prepare batches in worker processes, in the order of the steps.
 
     Raises:
-        DatasetError: a picture cannot be used; the message names it.
+        DatasetError: a picture cannot be used, which the message names, or a worker process has ended.
         ImageError: a picture's file is missing or broken.
     """
     prepared: DataLoader[Any] = DataLoader(
@@ -294,10 +296,33 @@ def batches(examples: TrainingExamples, steps: Steps, workers: int) -> Generator
         multiprocessing_context="spawn" if workers else None,
         worker_init_fn=_leave_signals_to_the_trainer if workers else None,
     )
-    for batch in prepared:
-        if isinstance(batch, GroundlingError):
-            raise batch
-        yield batch
+    try:
+        with _without_interruption():
+            remaining = iter(prepared)
+        for batch in remaining:
+            if isinstance(batch, GroundlingError):
+                raise batch
+            yield batch
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise DatasetError(
+            "A process that prepares pictures has ended unexpectedly; it may have been killed for want of memory. "
+            "Run the same command again to go on; data.workers=0 prepares pictures without other processes."
+        ) from error
+
+
+@contextmanager
+def _without_interruption() -> Iterator[None]:
+    """Let processes that start within ignore Ctrl-C from their first moment; the trainer decides when they end."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)
 
 
 class _Careful(TorchDataset["Example | GroundlingError"]):
@@ -320,4 +345,4 @@ def _collate_or_error(examples: Sequence[Example | GroundlingError]) -> Batch | 
 
 def _leave_signals_to_the_trainer(worker: int) -> None:
     """Ctrl-C reaches every process of a terminal, but the trainer still needs the pictures of its step."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # not SIGTERM: by it a worker is ended when it is no longer needed

@@ -61,7 +61,7 @@ def read_metrics(run: Path) -> list[dict[str, float]]:
     path = run / FILE
     text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
     found = [_parsed(line) for line in text.split("\n")[:-1]]  # what follows the last newline was cut off
-    return [line for line in found if "step" in line]
+    return [line for line in found if isinstance(line.get("step"), int)]
 
 
 def _parsed(line: str) -> dict[str, float]:

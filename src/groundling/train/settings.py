@@ -22,6 +22,11 @@ PRECISIONS = ("float32", "bf16")
 SCHEDULES = ("constant", "cosine", "steps")
 MOST_SEEDS = 2**31
 
+SMALLEST_SIDE, LARGEST_SIDE = 32, 8192
+"""Pixels. A smaller picture has no cell on the coarsest level; a larger one does not fit into any memory."""
+
+MOST_RANKS = 1024
+LARGEST_INTEGER = 2**63
 _UNBOUNDED = math.inf
 
 
@@ -123,7 +128,7 @@ class DataSettings:
     def __post_init__(self) -> None:
         _require(self, "replay_share", 0, 1, open_="]")
         _require(self, "workers", 0)
-        _require(self, "sides", 1)
+        _require(self, "sides", SMALLEST_SIDE, LARGEST_SIDE)
         if isinstance(self.augment, str):
             _require_one_of("augment", self.augment, PRESETS)
 
@@ -197,7 +202,7 @@ class LoraSettings:
     train: tuple[str, ...] = ("box_heads", "contrastive_heads", "model.query_selection")
 
     def __post_init__(self) -> None:
-        _require(self, "rank", 0)
+        _require(self, "rank", 0, MOST_RANKS)
         _require(self, "alpha", 0, open_="[")
 
 
@@ -301,10 +306,10 @@ def read_run(path: str | Path, changes: Sequence[str] = ()) -> RunSettings:
         ConfigError: the file is not valid TOML, a key is unknown, or a value has the wrong type.
     """
     try:
-        values = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        values = tomllib.loads(Path(path).read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror or error}.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:  # also text that is not UTF-8, and numbers with thousands of digits
         raise ConfigError(f"{path} is not valid TOML: {error}.") from error
     for change in changes:
         _change(values, change)
@@ -318,7 +323,7 @@ def _change(values: dict[str, Any], change: str) -> None:
         raise ConfigError(f"--set {change!r} must look like optimizer.steps=100.")
     try:
         value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except ValueError:
         value = text.strip()
     for key in keys[:-1]:
         values = values.setdefault(key, {})
@@ -364,6 +369,8 @@ def _value(hint: Any, value: Any, place: str) -> Any:
         return _value(tables[0] if tables and isinstance(value, Mapping) else kinds[0], value, place)
     if get_origin(hint) is Mapping or hint is Mapping:
         return dict(_checked(Mapping, value, place, "a table"))
+    if isinstance(value, int) and abs(value) >= LARGEST_INTEGER:
+        raise ConfigError(f"{place} is a number beyond all reason. Use one below 2^63.")
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     return _checked(
