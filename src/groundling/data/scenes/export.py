@@ -16,16 +16,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from groundling.data.scenes.generator import SPLITS, Scene, make_scene
-from groundling.data.scenes.things import COLORS, NEW_SHAPES, SHAPES
+from groundling.data.scenes.things import NEW_SHAPES, SHAPES, pair_names
 from groundling.data.scenes.words import Expression, expressions
 from groundling.errors import ConfigError, DatasetError
 
 IMAGES, COCO, ODVG, LABEL_MAP = "images", "annotations.json", "odvg.jsonl", "label_map.json"
 
-NAMES = tuple(f"{color} {shape}" for color in COLORS for shape in SHAPES)
+NAMES = pair_names(SHAPES)
 """Categories; COCO counts them from 1, ODVG from 0."""
 
-NEW_NAMES = NAMES + tuple(f"{color} {shape}" for color in COLORS for shape in NEW_SHAPES)
+NEW_NAMES = NAMES + pair_names(NEW_SHAPES)
 """Those of the split "new"."""
 
 MOST_CAPTIONS = 4

@@ -5,7 +5,7 @@ from numpy.random import Generator
 
 from groundling.data.record import Record
 from groundling.data.scenes.generator import Scene, check_scenes, make_scene
-from groundling.data.scenes.things import COLORS, HELD_OUT, NEW_SHAPES, SHAPES, Thing
+from groundling.data.scenes.things import HELD_OUT, NEW_SHAPES, SHAPES, Thing, pair_names
 from groundling.data.scenes.words import Query, expressions, queries
 from groundling.errors import ConfigError
 
@@ -46,7 +46,7 @@ class SceneRecords:
     @property
     def names(self) -> tuple[str, ...]:
         """Every colour with every shape of the labels; the labels of a record may be finer."""
-        return tuple(f"{color} {shape}" for color in COLORS for shape in self._shapes)
+        return pair_names(self._shapes)
 
     @property
     def counted_names(self) -> tuple[str, ...] | None:

@@ -1,5 +1,6 @@
 """What a scene can hold: shapes in colours, textures and sizes, and which pairs are kept out of training."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from groundling.data.scenes.outlines import NEW_OUTLINES, OUTLINES
@@ -32,6 +33,11 @@ HELD_OUT = frozenset(
     if (5 * place + index) % 7 == 0
 )
 """Pairs of colour and shape that training never shows; every colour and every shape is also in pairs that it shows."""
+
+
+def pair_names(shapes: Sequence[str]) -> tuple[str, ...]:
+    """Return the names of all pairs of a colour and one of the shapes, colour by colour, such as "red star"."""
+    return tuple(f"{color} {shape}" for color in COLORS for shape in shapes)
 
 
 @dataclass(frozen=True, slots=True)
