@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from groundling.cli.status import PROBLEM
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -15,7 +17,6 @@ if TYPE_CHECKING:
     from groundling.data.check import Counts, Report
     from groundling.data.problems import Problem
 
-WRONG = 1
 _SHOWN_OF_A_KIND = 5
 
 data = typer.Typer(name="data", help="Check data sets and convert them.")
@@ -82,7 +83,7 @@ def check(  # noqa: PLR0913  (one parameter for each option)
     if json_file is not None:
         _write_json(json_file, annotations, report)
     _print(report)
-    return WRONG if any(strict or problem.kind.is_error for problem in report.problems) else 0
+    return PROBLEM if any(strict or problem.kind.is_error for problem in report.problems) else 0
 
 
 @data.command("convert")

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from groundling.cli.pictures import choose_outputs, find_pictures
+from groundling.cli.status import PROBLEM
 from groundling.errors import ImageError, PromptError
 from groundling.files import BUNDLED_MODEL
 
 if TYPE_CHECKING:
     from groundling.cli.search import Outcome
 
-SOME_FAILED = 1
 MODEL_EXAMPLE = "IDEA-Research/grounding-dino-tiny"
 
 
@@ -107,7 +107,7 @@ def _print_and_draw(
             if output is not None:
                 outcome.detections.save(output, outcome.picture)
             report.add(outcome.detections, output)
-    return SOME_FAILED if report.failures else 0
+    return PROBLEM if report.failures else 0
 
 
 def _choose_words(labels: Sequence[str] | None, text: str | None) -> list[str] | str:

@@ -14,11 +14,10 @@ from groundling.cli.detect import detect
 from groundling.cli.evaluate import evaluate
 from groundling.cli.info import info
 from groundling.cli.scenes import scenes
+from groundling.cli.status import INTERRUPTED, MISTAKE
 from groundling.cli.train import train
 from groundling.errors import GroundlingError
 
-MISTAKE = 2
-INTERRUPTED = 130
 BROKEN_PIPE = 1
 
 # A class of click's, which newer typer releases carry inside themselves under another name.

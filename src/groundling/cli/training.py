@@ -16,6 +16,7 @@ from rich.table import Table
 
 from groundling.cli.overfit import judge, smoke_test_settings
 from groundling.cli.report import PIPE_WIDTH
+from groundling.cli.status import MISTAKE, PROBLEM
 from groundling.cli.validations import Validation, open_validations, usual_protocol, validation_table
 from groundling.data.check import inspect_dataset
 from groundling.data.first import FirstRecords
@@ -33,8 +34,6 @@ from groundling.train.states import FOLDER, has_states
 from groundling.train.trainer import Trainer
 
 PICTURES = "pictures"
-NOT_LEARNED = 1
-MISTAKE = 2
 
 
 def train_model(settings: RunSettings, output: Path | None, *, check: bool) -> int:
@@ -110,7 +109,7 @@ def learn_by_heart(settings: RunSettings, pictures: int, output: Path | None, *,
         losses = [line["loss"] for line in read_metrics(Path(settings.output)) if "loss" in line]
     verdict = judge(figures, losses, settings, len(few))
     typer.echo(verdict.text)
-    return 0 if verdict.learned else NOT_LEARNED
+    return 0 if verdict.learned else PROBLEM
 
 
 class Voice:
