@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from groundling.data.readers.lvis import FREQUENCIES
 from groundling.errors import missing_extra
 from groundling.evaluate.tables import FoundTable, Truth
 
@@ -16,8 +17,6 @@ IOU_THRESHOLDS = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))
 RECALL_LEVELS = tuple(step / 100 for step in range(101))
 AREAS = ("all", "small", "medium", "large")
 """Ranges of an object's area: all, under 32², 32² to 96², over 96² pixels."""
-
-FREQUENCIES = ("rare", "common", "frequent")
 
 COCO_LIMITS = (1, 10, 100)
 LVIS_LIMITS = (300,)
@@ -115,11 +114,11 @@ def lvis_numbers(result: PrecisionRecall, frequency_K: Sequence[str]) -> dict[st
 
     Args:
         result: from `precision_recall`.
-        frequency_K: one of FREQUENCIES for each category; anything else belongs to none of the three.
+        frequency_K: for each category a value of the LVIS reader's FREQUENCIES; anything else belongs to none of them.
     """
     numbers = _precisions(result)
     ap_K, frequency = mean_precision(result), np.array(frequency_K)
-    numbers |= {f"AP{group[0]}": mean_of(ap_K[frequency == group]) for group in FREQUENCIES}
+    numbers |= {f"AP{group[0]}": mean_of(ap_K[frequency == group]) for group in FREQUENCIES.values()}
     return numbers | {"AR": mean_of(mean_recall(result, limit=result.limits[-1]))} | _recalls_by_area(result)
 
 
