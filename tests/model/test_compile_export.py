@@ -60,7 +60,8 @@ def test_exported(model: GroundingDinoForObjectDetection) -> None:
     inputs = random_inputs(1)
     with torch.no_grad():
         program = torch.export.export(model, args=(), kwargs=inputs)
-        assert_equal_outputs(model(**inputs), program.module()(**inputs), tolerance=0.0)
+        # a traced graph takes the plain operations in place of those that are faster on a CPU
+        assert_equal_outputs(model(**inputs), program.module()(**inputs), tolerance=1e-5)
 
 
 def test_training_compiles(model: GroundingDinoForObjectDetection) -> None:

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from groundling.ops import bidirectional_attention, chunks, linear
 from random_models import (
     FAMILIES,
     predict_from,
@@ -58,6 +59,24 @@ def test_every_output_equals_the_reference(family: str, seed: int, tmp_path: Pat
         assert_same(name, expected[name], actual[name])
     assert expected.pred_boxes.std() > 0.01, "boxes that are all alike prove nothing"
     assert expected.logits[expected.logits.isfinite()].std() > 0.1
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("seed", SEEDS[:6])
+def test_many_tokens_take_the_same_numbers_another_way(
+    family: str, seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What large pictures and long prompts go through on a CPU, with small ones."""
+    monkeypatch.setattr(chunks, "ROWS", 16)
+    monkeypatch.setattr(bidirectional_attention, "ROWS", 16)
+    monkeypatch.setattr(bidirectional_attention, "MOST_SCORES", 0)
+    monkeypatch.setattr(linear, "FEWEST_ROWS", 1)
+    reference, ours = random_pair(family, seed, tmp_path)
+    inputs = random_inputs(seed)
+    with torch.no_grad():
+        expected, actual = reference(**inputs), ours(**inputs)
+    for name in expected:
+        assert_same(name, expected[name], actual[name])
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -353,7 +353,7 @@ def test_full_size_models_have_the_published_number_of_parameters(preset: str, c
 
 
 def test_fresh_weights_follow_the_documented_distributions(tmp_path: Path) -> None:
-    torch.manual_seed(0)
+    torch.manual_seed(1)
     kinds = FAMILIES["mm-grounding-dino"]
     values = tiny().to_dict() | {"num_queries": 200}
     del values["model_type"], values["two_stage_bbox_embed_share"]

@@ -12,8 +12,9 @@ import torch
 from PIL import Image
 
 from groundling.errors import ConfigError, ImageError
+from groundling.pictures import reading
 from groundling.processing import GroundingDinoImageProcessor, open_picture, rgb_picture
-from groundling.processing.images import picture_list, picture_tensor
+from groundling.processing.images import array_tensor, picture_list, picture_tensor
 
 RNG = np.random.default_rng(0)
 PIXELS = RNG.integers(0, 256, (6, 8, 3), dtype=np.uint8)
@@ -279,6 +280,36 @@ def test_the_exif_orientation_is_applied(tmp_path: Path, orientation) -> None:
         else:
             with pytest.warns(UserWarning, match=f"it has the EXIF orientation {orientation} and was turned upright"):
                 np.testing.assert_array_equal(np.asarray(rgb_picture(image, "it")), np.asarray(upright))
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 1), (1, 13), (5, 12), (5, 13), (200, 3)], ids=str)
+@pytest.mark.parametrize("strip", [1, 60, 1000], ids=lambda strip: f"strips of {strip} bytes")
+def test_strips_make_the_whole_picture(monkeypatch, size, strip) -> None:
+    monkeypatch.setattr(reading, "STRIP_BYTES", strip)
+    image = Image.fromarray(RNG.integers(0, 256, (size[1], size[0], 3), dtype=np.uint8))
+    array = reading.rgb_array(image)
+    np.testing.assert_array_equal(array, np.asarray(image))
+    assert array.flags.writeable
+    assert array.flags.c_contiguous
+
+
+def test_arrays_are_copied_only_where_torch_cannot_read_them() -> None:
+    plain, fixed = np.arange(12.0).reshape(3, 4), np.arange(12.0).reshape(3, 4)
+    fixed.flags.writeable = False
+    for array, is_shared in [
+        (np.zeros((0, 4)), False),
+        (plain, True),
+        (fixed, False),
+        (plain.T, False),
+        (plain[:, ::-1], False),
+        (plain[:, :1][:, ::-1], False),
+        (plain[:1, :1][::-1], False),  # contiguous, and its stride is negative
+        (plain.astype(">f8"), False),
+        (np.ma.masked_array(plain), True),
+    ]:
+        tensor = array_tensor(array)
+        np.testing.assert_array_equal(tensor.numpy(), np.asarray(array))
+        assert np.shares_memory(tensor.numpy(), array) is is_shared
 
 
 def test_the_callers_array_is_not_changed() -> None:

@@ -40,7 +40,7 @@ class StubModel(nn.Module):
         self.images.append((tuple(pixel_values.shape), pixel_mask))
         token = pixel_values.flatten(1)[:, :1, None]
         valid = torch.ones_like(token[..., 0], dtype=torch.bool)
-        return ImageFeatures(token, token, valid, torch.ones(len(token), 1, 2), torch.ones(1, 2), [(1, 1)])
+        return ImageFeatures(token, token, valid, torch.ones(len(token), 1, 2), torch.ones(1, 2), [(1, 1)], False)
 
     def encode_text(self, input_ids, attention_mask=None, token_type_ids=None):
         self.texts.append(input_ids.tolist())

@@ -5,11 +5,14 @@ import re
 
 import numpy as np
 import PIL.Image
+import PIL.ImageOps
 import pytest
 import torch
 
 from groundling.errors import ImageError
 from groundling.pipeline.pictures import read_picture
+from groundling.processing import GroundingDinoImageProcessor
+from reference import pixels as naive
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
 EXPECTED = torch.from_numpy(PIXELS).permute(2, 0, 1)
@@ -28,6 +31,7 @@ def png(image):
         pytest.param(png(PIL.Image.fromarray(PIXELS)), id="bytes"),
         pytest.param(PIXELS, id="numpy uint8"),
         pytest.param(PIXELS[:, :, ::-1][:, :, ::-1], id="numpy view"),
+        pytest.param(PIXELS[::-1].copy()[::-1], id="numpy turned"),
         pytest.param(PIXELS.astype(np.int64), id="numpy int64"),
         pytest.param((PIXELS / 255).astype(np.float32), id="numpy float32"),
         pytest.param(PIXELS / 255, id="numpy float64"),
@@ -88,6 +92,42 @@ def test_a_photograph_is_turned_upright(tmp_path):
     picture.save(tmp_path / "a.jpg", exif=exif)
     assert read_picture(tmp_path / "a.jpg").shape == (3, 30, 20)
     assert read_picture(PIL.Image.open(tmp_path / "a.jpg")).shape == (3, 30, 20)
+
+
+def _exif(orientation):
+    exif = PIL.Image.Exif()
+    exif[0x0112] = orientation
+    return {"exif": exif}
+
+
+@pytest.mark.parametrize("size", [(1, 1), (97, 64), (150, 211)], ids=str)
+@pytest.mark.parametrize(
+    ("mode", "options"),
+    [
+        pytest.param("RGB", {"subsampling": "4:4:4"}, id="4:4:4"),
+        pytest.param("RGB", {"subsampling": "4:2:2"}, id="4:2:2"),
+        pytest.param("RGB", {"subsampling": "4:2:0"}, id="4:2:0"),
+        pytest.param("RGB", {"progressive": True, "quality": 95}, id="progressive"),
+        pytest.param("L", {}, id="grey"),
+        pytest.param("CMYK", {}, id="CMYK"),
+        *(pytest.param("RGB", _exif(orientation), id=f"EXIF {orientation}") for orientation in range(1, 9)),
+    ],
+)
+def test_a_photograph_keeps_every_pixel_that_pillow_decodes(tmp_path, size, mode, options):
+    y, x = np.mgrid[: size[1], : size[0]]
+    smooth = 127 + 100 * np.stack([np.sin(x / 7), np.cos(y / 5), np.sin((x + y) / 9)], -1)
+    noisy = (smooth + np.random.default_rng(2).normal(0, 20, smooth.shape)).clip(0, 255)
+    PIL.Image.fromarray(noisy.astype(np.uint8)).convert(mode).save(tmp_path / "a.jpg", **options)
+    with PIL.Image.open(tmp_path / "a.jpg") as image:
+        decoded = np.array(PIL.ImageOps.exif_transpose(image).convert("RGB"))
+    expected = torch.from_numpy(decoded).permute(2, 0, 1)
+    read = read_picture(tmp_path / "a.jpg")
+    assert torch.equal(read, expected)
+    processor = GroundingDinoImageProcessor(size=(40, 53))
+    prepared = naive.normalise(naive.resize(expected, (40, 53)))
+    for picture in (tmp_path / "a.jpg", decoded, read):
+        pixels = processor(picture, input_data_format="channels_last" if picture is decoded else "channels_first")
+        assert torch.equal(pixels.pixel_values[0], prepared)
 
 
 @pytest.mark.parametrize(

@@ -70,6 +70,16 @@ def test_8_bit_without_the_native_kernel_differs_by_few_levels(monkeypatch, resa
     assert (native.int() - portable.int()).abs().max() <= levels
 
 
+@pytest.mark.parametrize("size", [(20, 31), (90, 130), (48, 31), (20, 64)], ids=str)
+@pytest.mark.parametrize("resample", [2, 3])
+def test_how_a_picture_lies_in_memory_changes_nothing(resample, size) -> None:
+    channels_last = torch.from_numpy(picture(48, 64)).permute(2, 0, 1)
+    planes = channels_last.contiguous()
+    grey = planes[:1].expand(3, -1, -1)
+    assert torch.equal(resize(channels_last, size, resample), resize(planes, size, resample))
+    assert torch.equal(resize(grey, size, resample), resize(grey.contiguous(), size, resample))
+
+
 def test_unknown_filters_are_refused() -> None:
     with pytest.raises(ConfigError, match="resample=5 is not supported"):
         resize(torch.zeros(1, 4, 4), (2, 2), 5)

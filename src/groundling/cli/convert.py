@@ -71,12 +71,11 @@ def _check_destination(source: str, destination: Path) -> None:
 
 def _expected_tensors(checkpoint: "Checkpoint") -> "dict[str, torch.Size]":
     """Build the checkpoint's model without memory, so that half a checkpoint is not converted."""
-    import torch
-
     from groundling.auto import AutoModel, AutoModelForZeroShotObjectDetection
     from groundling.checkpoint.heads import is_detector
+    from groundling.model.initialization import shapes_only
 
-    with torch.device("meta"):
+    with shapes_only():
         family = AutoModelForZeroShotObjectDetection if is_detector(checkpoint.state_dict) else AutoModel
         model = family.from_config(checkpoint.config)
     return {name: tensor.shape for name, tensor in model.state_dict().items()}

@@ -11,6 +11,7 @@ from groundling.cli.arguments import LabelsCommand
 from groundling.cli.convert import convert
 from groundling.cli.data import data
 from groundling.cli.detect import detect
+from groundling.cli.doctor import doctor
 from groundling.cli.evaluate import evaluate
 from groundling.cli.info import info
 from groundling.cli.scenes import scenes
@@ -35,6 +36,7 @@ app.command("info")(info)
 app.command("convert")(convert)
 app.command("train")(train)
 app.command("evaluate")(evaluate)
+app.command("doctor")(doctor)
 app.add_typer(scenes)
 app.add_typer(data)
 

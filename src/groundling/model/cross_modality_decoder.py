@@ -125,7 +125,9 @@ class CrossModalityDecoderLayer(nn.Module):
         )
         x_BQD = self.text_attention_norm(x_BQD + self.dropout(attended_BQD))
 
-        attended_BQD, image_BQHLP = self.image_attention(x_BQD + position_BQD, image, box_BQL4)
+        attended_BQD, image_BQHLP = self.image_attention(
+            x_BQD + position_BQD, self.image_attention.values(image), image, box_BQL4
+        )
         x_BQD = self.image_attention_norm(x_BQD + self.dropout(attended_BQD))
         x_BQD = self.feed_forward_norm(x_BQD + self.feed_forward(x_BQD))
         if query_BHQQ is None or text_BHQT is None:

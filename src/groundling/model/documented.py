@@ -51,9 +51,17 @@ def pad_logits(logit_BNT: Tensor, max_text_len: int) -> Tensor:
 
 
 def model_output(
-    config: DetectorConfig, grounding: Grounding, proposal: Prediction, flags: OutputFlags
+    config: DetectorConfig, grounding: Grounding, proposal: Prediction, every_box_BS4: Tensor, flags: OutputFlags
 ) -> GroundingDinoModelOutput:
-    """Arrange the stages' results as documented; boxes are in the type of the model."""
+    """Arrange the stages' results as documented; boxes are in the type of the model.
+
+    Args:
+        config: the model's.
+        grounding: what happened between the features and the heads.
+        proposal: the selection as a prediction.
+        every_box_BS4: the box that each image token proposes, before the sigmoid.
+        flags: what was asked for.
+    """
     enhanced, decoded, width = grounding.enhanced, grounding.decoded, config.max_text_len
     dtype = enhanced.image_BSD.dtype
     return GroundingDinoModelOutput(
@@ -69,7 +77,7 @@ def model_output(
         encoder_text_hidden_states=enhanced.text_states if flags.states else None,
         encoder_attentions=_documented_attentions(enhanced.attentions) if flags.attentions else None,
         enc_outputs_class=pad_logits(grounding.proposals.logit_BST, width),
-        enc_outputs_coord_logits=grounding.proposals.box_logit_BS4.to(dtype),
+        enc_outputs_coord_logits=every_box_BS4.to(dtype),
         encoder_logits=pad_logits(proposal.logit_BQT, width),
         encoder_pred_boxes=proposal.box_BQ4.to(dtype),
     )

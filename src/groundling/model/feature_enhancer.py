@@ -6,8 +6,10 @@ Shapes: B image, S image token, T text token, D width, H head, C width of a head
 import torch
 from torch import Tensor, nn
 
-from groundling.model.layers import DeformableAttention, DropPath, FeedForward, MultiHeadAttention
+from groundling.model.layers import DeformableAttention, DropPath, FeedForward, Linear, MultiHeadAttention
 from groundling.model.position_encoding import token_position_encoding
+from groundling.ops.bidirectional_attention import bidirectional_attention, bidirectional_weights, is_large
+from groundling.ops.chunks import in_chunks
 from groundling.ops.reference_points import encoder_reference_points
 from groundling.structures.features import EnhancedFeatures, EnhancerAttentions, ImageFeatures, TextFeatures
 
@@ -82,8 +84,10 @@ class FeatureEnhancerLayer(nn.Module):
         """Return image tokens [B, S, D], text tokens [B, T, D] and, if asked for, the attention weights."""
         image_BSD, text_BTD, fusion_weights = self.fusion(image, text, attentions)
         text_BTD, text_BHTT = self.text_self_attention(text_BTD, text_position_BTD, text.same_phrase_BTT, attentions)
-        image_BSD, image_BSHLP = self.image_self_attention(image._replace(token_BSD=image_BSD), reference_BSL2)
-        if fusion_weights is None or text_BHTT is None:
+        image_BSD, image_BSHLP = self.image_self_attention(
+            image._replace(token_BSD=image_BSD), reference_BSL2, attentions
+        )
+        if fusion_weights is None or text_BHTT is None or image_BSHLP is None:
             return image_BSD, text_BTD, None
         image_to_text_BHST, text_to_image_BHTS = fusion_weights
         weights = EnhancerAttentions(image_to_text_BHST, text_to_image_BHTS, text_BHTT, image_BSHLP)
@@ -94,6 +98,10 @@ class ImageTextFusion(nn.Module):
     """Cross-attention from image to text and from text to image with one score matrix (after GLIP, Li et al. 2022).
 
     The normalised inputs are also what the results are added to.
+
+    There are thousands of image tokens and a few text tokens, so everything is multiplied with the text tokens first:
+    (x Wq) Kᵀ = x (Wq Kᵀ), A (V Wo) = (A V) Wo and Aᵀ (x Wv) = (Aᵀ x) Wv. No image token is ever projected to the
+    attention's width, which would be most of the work.
 
     Args:
         width: width of both modalities.
@@ -121,12 +129,12 @@ class ImageTextFusion(nn.Module):
         self.num_heads = num_heads
         self.image_norm = nn.LayerNorm(width, eps=norm_eps)
         self.text_norm = nn.LayerNorm(width, eps=norm_eps)
-        self.image_query = nn.Linear(width, attention_width)
-        self.text_key = nn.Linear(width, attention_width)
-        self.image_value = nn.Linear(width, attention_width)
-        self.text_value = nn.Linear(width, attention_width)
-        self.image_output = nn.Linear(attention_width, width)
-        self.text_output = nn.Linear(attention_width, width)
+        self.image_query = Projection(width, attention_width)
+        self.text_key = Linear(width, attention_width)
+        self.image_value = Projection(width, attention_width)
+        self.text_value = Linear(width, attention_width)
+        self.image_output = Projection(attention_width, width)
+        self.text_output = Linear(attention_width, width)
         self.image_scale = nn.Parameter(torch.full((width,), self.INITIAL_SCALE))
         self.text_scale = nn.Parameter(torch.full((width,), self.INITIAL_SCALE))
         self.dropout = nn.Dropout(dropout)
@@ -135,36 +143,70 @@ class ImageTextFusion(nn.Module):
     def forward(
         self, image: ImageFeatures, text: TextFeatures, attentions: bool
     ) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor] | None]:
-        """Return image tokens [B, S, D], text tokens [B, T, D] and, if asked for, both weights.
-
-        The softmax is shift-invariant, so nothing is subtracted from the scores beforehand.
-        """
+        """Return image tokens [B, S, D], text tokens [B, T, D] and, if asked for, both weights."""
         image_BSD, text_BTD = self.image_norm(image.token_BSD), self.text_norm(text.token_BTD)
-        query_BHSC = self._split(self.image_query(image_BSD))
-        key_BHTC = self._split(self.text_key(text_BTD))
-        score_BHST = query_BHSC * query_BHSC.shape[-1] ** -0.5 @ key_BHTC.transpose(-2, -1)
+        key_BHTD, offset_BHT1 = self._keys(text_BTD, text.valid_BT)
+        value_BHTD = self._values(text_BTD)
+        valid_BS = image.valid_BS if image.padded else None
+        weights = None
+        if attentions or self.training or not is_large(image_BSD, key_BHTD):
+            to_text_BHTS, to_image_BHTS = bidirectional_weights(image_BSD, key_BHTD, offset_BHT1, valid_BS)
+            weights = to_text_BHTS.mT, to_image_BHTS
+            told_BSD = self.dropout(to_text_BHTS).flatten(1, 2).mT @ value_BHTD.flatten(1, 2)
+            kept_BNS = self.dropout(to_image_BHTS).flatten(1, 2)
+            seen_BHTD = (kept_BNS @ image_BSD).view_as(value_BHTD)
+            total_BHT1 = kept_BNS.sum(dim=-1).view_as(offset_BHT1)
+        else:
+            told_BSD, seen_BHTD = bidirectional_attention(image_BSD, key_BHTD, offset_BHT1, value_BHTD, valid_BS)
+            total_BHT1 = torch.ones_like(offset_BHT1)
+        image_BSD = image_BSD + self.drop_path(told_BSD + self.image_scale * self.image_output.bias)
+        text_BTD = text_BTD + self.drop_path(self._text_update(seen_BHTD, total_BHT1))
+        return image_BSD, text_BTD, weights if attentions else None
 
-        image_to_text_BHST = _masked_softmax(score_BHST, text.valid_BT[:, None, None])
-        text_to_image_BHTS = _masked_softmax(score_BHST.transpose(-2, -1), image.valid_BS[:, None, None])
-        image_update_BSD = self.image_output(
-            self._merge(self.dropout(image_to_text_BHST) @ self._split(self.text_value(text_BTD)))
-        )
-        text_update_BTD = self.text_output(
-            self._merge(self.dropout(text_to_image_BHTS) @ self._split(self.image_value(image_BSD)))
-        )
-        image_BSD = image_BSD + self.drop_path(self.image_scale * image_update_BSD)
-        text_BTD = text_BTD + self.drop_path(self.text_scale * text_update_BTD)
-        return image_BSD, text_BTD, (image_to_text_BHST, text_to_image_BHTS) if attentions else None
+    def _keys(self, text_BTD: Tensor, valid_BT: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what each text token compares image tokens with [B, H, T, D], and its score without any [B, H, T, 1].
+
+        Padding has the score -inf.
+        """
+        key_BHTC = self._split(self.text_key(text_BTD))
+        key_BHTC = key_BHTC * key_BHTC.shape[-1] ** -0.5
+        query_HCD, query_HC1 = self._heads(self.image_query.weight), self._heads(self.image_query.bias)[..., None]
+        offset_BHT1 = (key_BHTC @ query_HC1).masked_fill(~valid_BT[:, None, :, None], -torch.inf)
+        return key_BHTC @ query_HCD, offset_BHT1
+
+    def _values(self, text_BTD: Tensor) -> Tensor:
+        """Return what each text token tells the image tokens that look at it, [B, H, T, D]."""
+        output_HCD = self._heads(self.image_output.weight.mT)
+        return self._split(self.text_value(text_BTD)) @ output_HCD * self.image_scale
+
+    def _text_update(self, seen_BHTD: Tensor, total_BHT1: Tensor) -> Tensor:
+        """Return what the image tells each text token, [B, T, D].
+
+        Args:
+            seen_BHTD: sum of the image tokens by their weights.
+            total_BHT1: sum of the weights; not 1 where some were dropped.
+        """
+        value_HCD, value_H1C = self._heads(self.image_value.weight), self._heads(self.image_value.bias)[:, None]
+        seen_BHTC = seen_BHTD @ value_HCD.mT + total_BHT1 * value_H1C
+        update_BTD: Tensor = self.text_output(seen_BHTC.transpose(1, 2).flatten(2))
+        return self.text_scale * update_BTD
 
     def _split(self, x_BNE: Tensor) -> Tensor:
         return x_BNE.view(*x_BNE.shape[:2], self.num_heads, -1).transpose(1, 2)
 
-    def _merge(self, x_BHNC: Tensor) -> Tensor:
-        return x_BHNC.transpose(1, 2).flatten(2)
+    def _heads(self, weight_E: Tensor) -> Tensor:
+        """Split the first axis into heads and the width of a head."""
+        return weight_E.reshape(self.num_heads, -1, *weight_E.shape[1:])
 
 
-def _masked_softmax(score: Tensor, valid: Tensor) -> Tensor:
-    return score.masked_fill(~valid, -torch.inf).softmax(dim=-1)
+class Projection(nn.Module):
+    """Weight and bias of a linear layer that is multiplied with others before it meets any token."""
+
+    def __init__(self, input_width: int, output_width: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(output_width, input_width))
+        self.bias = nn.Parameter(torch.zeros(output_width))
+        nn.init.xavier_uniform_(self.weight)
 
 
 class TextSelfAttention(nn.Module):
@@ -206,10 +248,22 @@ class ImageSelfAttention(nn.Module):
         self.feed_forward = feed_forward
         self.feed_forward_norm = nn.LayerNorm(width, eps=norm_eps)
 
-    def forward(self, image: ImageFeatures, reference_BSL2: Tensor) -> tuple[Tensor, Tensor]:
-        """Return image tokens [B, S, D] and the weights of the sampled points [B, S, H, L, P]."""
-        image_BSD = image.token_BSD
-        attended_BSD, weights = self.attention(image_BSD + image.position_BSD, image, reference_BSL2)
-        image_BSD = self.attention_norm(image_BSD + self.dropout(attended_BSD))
-        image_BSD = self.feed_forward_norm(image_BSD + self.feed_forward(image_BSD))
-        return image_BSD, weights
+    def forward(self, image: ImageFeatures, reference_BSL2: Tensor, attentions: bool) -> tuple[Tensor, Tensor | None]:
+        """Return image tokens [B, S, D] and, if asked for, the weights of the sampled points [B, S, H, L, P]."""
+        value_BSHC = self.attention.values(image)
+        if attentions:
+            return self._tokens(image, value_BSHC, image.token_BSD, image.position_BSD, reference_BSL2)
+        image_BSD = in_chunks(
+            lambda *inputs: self._tokens(image, value_BSHC, *inputs)[0],
+            image.token_BSD,
+            image.position_BSD,
+            reference_BSL2,
+        )
+        return image_BSD, None
+
+    def _tokens(
+        self, image: ImageFeatures, value_BSHC: Tensor, x_BnD: Tensor, position_BnD: Tensor, reference_BnL2: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        attended_BnD, weights = self.attention(x_BnD + position_BnD, value_BSHC, image, reference_BnL2)
+        x_BnD = self.attention_norm(x_BnD + self.dropout(attended_BnD))
+        return self.feed_forward_norm(x_BnD + self.feed_forward(x_BnD)), weights

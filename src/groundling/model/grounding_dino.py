@@ -21,6 +21,7 @@ from groundling.model.documented import (
 from groundling.model.heads import head_of_layer
 from groundling.model.image_projection import image_tokens
 from groundling.model.initialization import initialize
+from groundling.model.layers import Linear
 from groundling.model.pretrained import PretrainedModel
 from groundling.model.text_mask import sub_sentence_mask
 from groundling.objective.criterion import Criterion
@@ -59,7 +60,7 @@ class GroundingDinoModel(PretrainedModel):
         self.position_encoding = build.build_position_encoding(config)
         self.level_embedding = nn.Parameter(torch.randn(config.num_feature_levels, config.d_model))
         self.text_backbone = build.build_text_backbone(config.text_config)
-        self.text_projection = nn.Linear(config.text_config.hidden_size, config.d_model)
+        self.text_projection = Linear(config.text_config.hidden_size, config.d_model)
         self.feature_enhancer = build.build_feature_enhancer(config)
         self.query_selection = build.build_query_selection(config)
         self.decoder = build.build_decoder(config)
@@ -90,7 +91,8 @@ class GroundingDinoModel(PretrainedModel):
         pixel_BCHW = pixel_values.to(self.level_embedding.dtype)
         valid_BHW = torch.ones_like(pixel_BCHW[:, 0], dtype=torch.bool) if pixel_mask is None else pixel_mask > 0
         levels = self.image_projection(self.image_backbone(pixel_BCHW))
-        return image_tokens(levels, valid_BHW, self.position_encoding, self.level_embedding)
+        image = image_tokens(levels, valid_BHW, self.position_encoding, self.level_embedding)
+        return image._replace(padded=pixel_mask is not None)
 
     def encode_text(
         self, input_ids: Tensor, attention_mask: Tensor | None = None, token_type_ids: Tensor | None = None
@@ -199,7 +201,8 @@ class GroundingDinoModel(PretrainedModel):
             image, text, enhanced=enhanced, states=flags.states, attentions=flags.attentions
         )
         proposal = self.query_selection.predict(grounding.queries, grounding.proposals, text)
-        output = model_output(self.config, grounding, proposal, flags)
+        every_box_BS4 = self.query_selection.every_box(grounding.proposals)
+        output = model_output(self.config, grounding, proposal, every_box_BS4, flags)
         return output if flags.return_dict else output.to_tuple()
 
     def freeze_backbone(self) -> None:
@@ -317,7 +320,8 @@ class GroundingDinoForObjectDetection(PretrainedModel):
             for layer in range(first, last + 1)
         ]
         proposal = self.model.query_selection.predict(grounding.queries, grounding.proposals, text)
-        base = model_output(self.config, grounding, proposal, flags)
+        every_box_BS4 = self.model.query_selection.every_box(grounding.proposals)
+        base = model_output(self.config, grounding, proposal, every_box_BS4, flags)
         output = detection_output(self.config, base, predictions, input_ids)
         if labels is not None:
             compared = {"": predictions[-1]}

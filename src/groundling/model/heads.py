@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from groundling.model.layers import Linear
+
 
 class MLP(nn.Module):
     """Linear layers with ReLU between them; all hidden layers have the width of the second."""
@@ -17,7 +19,7 @@ class MLP(nn.Module):
     def __init__(self, *, input_width: int, hidden_width: int, output_width: int, num_layers: int) -> None:
         super().__init__()
         widths = [input_width, *[hidden_width] * (num_layers - 1), output_width]
-        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(widths))
+        self.layers = nn.ModuleList(Linear(a, b) for a, b in pairwise(widths))
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply to the last axis."""

@@ -67,4 +67,5 @@ def image_tokens(
         torch.stack(ratios, dim=1),
         level_size_L2,
         shapes,
+        padded=True,
     )

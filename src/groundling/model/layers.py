@@ -10,11 +10,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from groundling.ops.attention import attention, attention_weights
+from groundling.ops.chunks import in_chunks
 from groundling.ops.deformable_attention import deformable_attention
+from groundling.ops.linear import linear
 from groundling.structures.features import ImageFeatures
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "relu": F.relu,
+    "relu": F.relu_,  # in place: the linear layer before it does not need its result again
     "gelu": F.gelu,
     "silu": F.silu,
     "swish": F.silu,
@@ -24,6 +26,14 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
+class Linear(nn.Linear):
+    """A linear layer that is fast on every processor."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Apply to the last axis."""
+        return linear(input, self.weight, self.bias)
+
+
 class FeedForward(nn.Module):
     """Two linear layers with an activation between them."""
 
@@ -31,14 +41,18 @@ class FeedForward(nn.Module):
         self, *, width: int, hidden_width: int, activation: str, dropout: float, activation_dropout: float = 0.0
     ) -> None:
         super().__init__()
-        self.fc1 = nn.Linear(width, hidden_width)
-        self.fc2 = nn.Linear(hidden_width, width)
+        self.fc1 = Linear(width, hidden_width)
+        self.fc2 = Linear(hidden_width, width)
         self.activation = ACTIVATIONS[activation]
         self.dropout = nn.Dropout(dropout)
         self.activation_dropout = nn.Dropout(activation_dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply to the last axis."""
+        output_1ND = in_chunks(self._apply_to_tokens, x.reshape(1, -1, x.shape[-1]))
+        return output_1ND.reshape(x.shape)
+
+    def _apply_to_tokens(self, x: Tensor) -> Tensor:
         hidden: Tensor = self.activation_dropout(self.activation(self.fc1(x)))
         output: Tensor = self.dropout(self.fc2(hidden))
         return output
@@ -58,10 +72,10 @@ class MultiHeadAttention(nn.Module):
         super().__init__()
         self.num_heads = num_heads
         self.dropout = dropout
-        self.query = nn.Linear(width, width, bias=bias)
-        self.key = nn.Linear(width, width, bias=bias)
-        self.value = nn.Linear(width, width, bias=bias)
-        self.output = nn.Linear(width, width)
+        self.query = Linear(width, width, bias=bias)
+        self.key = Linear(width, width, bias=bias)
+        self.value = Linear(width, width, bias=bias)
+        self.output = Linear(width, width)
 
     def forward(
         self, query_BQD: Tensor, key_BKD: Tensor, value_BKD: Tensor, mask: Tensor | None = None, weights: bool = False
@@ -100,33 +114,51 @@ class DeformableAttention(nn.Module):
     def __init__(self, *, width: int, num_heads: int, num_levels: int, num_points: int) -> None:
         super().__init__()
         self.shape = (num_heads, num_levels, num_points)
-        self.sampling_offsets = nn.Linear(width, num_heads * num_levels * num_points * 2)
-        self.attention_weights = nn.Linear(width, num_heads * num_levels * num_points)
-        self.value = nn.Linear(width, width)
-        self.output = nn.Linear(width, width)
+        self.sampling_offsets = Linear(width, num_heads * num_levels * num_points * 2)
+        self.attention_weights = Linear(width, num_heads * num_levels * num_points)
+        self.value = Linear(width, width)
+        self.output = Linear(width, width)
 
-    def forward(self, query_BQD: Tensor, image: ImageFeatures, reference_BQLR: Tensor) -> tuple[Tensor, Tensor]:
+    def values(self, image: ImageFeatures) -> Tensor:
+        """Return what can be sampled: a value for each image token and head [B, S, H, C], zero on padding.
+
+        On a CPU they are float32 at least, as they are sampled.
+        """
+        value_BSD: Tensor = self.value(image.token_BSD)
+        if image.padded:
+            value_BSD = value_BSD.masked_fill(~image.valid_BS[..., None], 0.0)
+        if value_BSD.device.type == "cpu":
+            value_BSD = value_BSD.to(torch.promote_types(value_BSD.dtype, torch.float32))
+        return value_BSD.view(*value_BSD.shape[:2], self.shape[0], -1)
+
+    def forward(
+        self, query_BQD: Tensor, value_BSHC: Tensor, image: ImageFeatures, reference_BQLR: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """Return the sampled values [B, Q, D] and the weights of all points [B, Q, H, L, P].
 
         Args:
             query_BQD: queries with their positions added.
-            image: image tokens of all levels; padding is sampled as zero.
+            value_BSHC: from `values`.
+            image: says how the tokens lie on the levels.
             reference_BQLR: where to look on each level: points (x, y) or boxes (cx, cy, w, h), in 0..1.
         """
-        num_heads, num_levels, num_points = self.shape
-        value_BSD = self.value(image.token_BSD).masked_fill(~image.valid_BS[..., None], 0.0)
-        offset_BQHLP2 = self.sampling_offsets(query_BQD).unflatten(2, (*self.shape, 2))
-        weight_BQHN = self.attention_weights(query_BQD).unflatten(2, (num_heads, -1)).softmax(dim=-1)
-        weight_BQHLP = weight_BQHN.unflatten(3, (num_levels, num_points))
-        reference_BQ1L1R = reference_BQLR[:, :, None, :, None].float()
+        num_heads, _, num_points = self.shape
+        offset_BQHE = self.sampling_offsets(query_BQD).float().unflatten(2, (num_heads, -1))
+        logit_BQHN = self.attention_weights(query_BQD).float().unflatten(2, (num_heads, -1))
+        weight_BQHLP = logit_BQHN.softmax(dim=-1).view(*query_BQD.shape[:2], *self.shape)
+        center_BQL2 = reference_BQLR[..., :2].float()
         if reference_BQLR.shape[-1] == 2:
-            location_BQHLP2 = reference_BQ1L1R + offset_BQHLP2 / image.level_size_L2[:, None]
+            unit_BQL2 = image.level_size_L2.reciprocal()[None, None]
         else:
-            center, size = reference_BQ1L1R[..., :2], reference_BQ1L1R[..., 2:]
-            location_BQHLP2 = center + offset_BQHLP2 / num_points * size * 0.5
-        value_BSHC = value_BSD.view(*value_BSD.shape[:2], num_heads, -1)
+            unit_BQL2 = reference_BQLR[..., 2:].float() * (0.5 / num_points)
+        location_BQHE = torch.addcmul(self._at_points(center_BQL2), offset_BQHE, self._at_points(unit_BQL2))
+        location_BQHLP2 = location_BQHE.view(*weight_BQHLP.shape, 2)
         mixed_BQD = deformable_attention(value_BSHC, image.level_shapes, location_BQHLP2, weight_BQHLP)
-        return self.output(mixed_BQD), weight_BQHLP
+        return self.output(mixed_BQD.to(query_BQD.dtype)), weight_BQHLP.to(query_BQD.dtype)
+
+    def _at_points(self, x_BQL2: Tensor) -> Tensor:
+        """Repeat for all points of a level, [B, Q, 1, L * P * 2]; long rows are added faster than pairs."""
+        return x_BQL2[:, :, :, None].expand(-1, -1, -1, self.shape[2], -1).flatten(2)[:, :, None]
 
 
 class DropPath(nn.Module):

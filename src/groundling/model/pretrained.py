@@ -12,6 +12,7 @@ from groundling.configuration import DetectorConfig, float_type
 from groundling.errors import ConfigError
 from groundling.files import locate, split_hub_options
 from groundling.keywords import check_keywords
+from groundling.model.initialization import shapes_only
 
 _WITHOUT_EFFECT = frozenset({"attn_implementation", "low_cpu_mem_usage", "trust_remote_code", "use_safetensors"})
 """Options of other libraries that people pass and that could change nothing here."""
@@ -97,7 +98,7 @@ class PretrainedModel(nn.Module):
             ConfigError: the configuration is invalid or belongs to another family.
         """
         config = _overridden(checkpoint.config, overrides)
-        with torch.device("meta"):
+        with shapes_only():
             model = cls(config)
         expected = {key: tensor.shape for key, tensor in model.state_dict().items()}
         fitting = fit(checkpoint.state_dict, expected, source=source)

@@ -3,9 +3,11 @@
 Shapes: B image, S image token, T text token, Q query, D width.
 """
 
-from torch import nn
+from torch import Tensor, nn
 
 from groundling.model.heads import ContrastiveHead, box_head
+from groundling.model.layers import Linear
+from groundling.ops.chunks import in_chunks
 from groundling.ops.reference_points import proposal_boxes, proposal_logits
 from groundling.structures.features import ImageFeatures, Prediction, Proposals, Queries, TextFeatures
 
@@ -25,7 +27,7 @@ class LanguageGuidedQuerySelection(nn.Module):
     def __init__(self, *, width: int, num_queries: int, norm_eps: float, contrastive_head: ContrastiveHead) -> None:
         super().__init__()
         self.num_queries = num_queries
-        self.memory_projection = nn.Linear(width, width)
+        self.memory_projection = Linear(width, width)
         self.memory_norm = nn.LayerNorm(width, eps=norm_eps)
         self.contrastive_head = contrastive_head
         self.box_head = box_head(width)
@@ -42,14 +44,22 @@ class LanguageGuidedQuerySelection(nn.Module):
         usable_BS1 = proposal_BS4.isfinite().all(dim=-1, keepdim=True)
         memory_BSD = self.memory_norm(self.memory_projection(image.token_BSD.masked_fill(~usable_BS1, 0.0)))
         logit_BST = self.contrastive_head(memory_BSD, text.token_BTD, text.valid_BT)
-        box_logit_BS4 = self.box_head(memory_BSD).float() + proposal_BS4
-
         index_BQ = logit_BST.amax(dim=-1).topk(min(self.num_queries, logit_BST.shape[1]), dim=1).indices
-        index_BQ4 = index_BQ[..., None].expand(-1, -1, 4)
-        proposals = Proposals(logit_BST, box_logit_BS4, index_BQ, box_logit_BS4.gather(1, index_BQ4).sigmoid())
         batch, queries = index_BQ.shape
+
+        selected_BQD = memory_BSD.gather(1, index_BQ[..., None].expand(-1, -1, memory_BSD.shape[-1]))
+        start_BQ4 = proposal_BS4.gather(1, index_BQ[..., None].expand(-1, -1, 4))
+        box_BQ4 = (self.box_head(selected_BQD).float() + start_BQ4).sigmoid()
+        proposals = Proposals(logit_BST, memory_BSD, proposal_BS4, index_BQ, box_BQ4)
         content_BQD = self.query_embedding.weight[:queries].expand(batch, -1, -1)
         return Queries(content_BQD, proposals.box_BQ4.detach()), proposals
+
+    def every_box(self, proposals: Proposals) -> Tensor:
+        """Return the inverse sigmoid of the box that each image token proposes, selected or not, [B, S, 4] float32.
+
+        It is +inf where a token is padding or at the border.
+        """
+        return in_chunks(self.box_head, proposals.memory_BSD).float() + proposals.start_BS4
 
     def predict(self, queries: Queries, proposals: Proposals, text: TextFeatures) -> Prediction:
         """Return the selection as a prediction, for the encoder's loss.

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from groundling.model.layers import DropPath, FeedForward, MultiHeadAttention
+from groundling.model.layers import DropPath, FeedForward, Linear, MultiHeadAttention
 
 SHIFT_MASK = -100.0
 """Added to the scores between regions that only the cyclic shift made neighbours."""
@@ -229,7 +229,7 @@ class PatchMerging(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(4 * width)
-        self.reduction = nn.Linear(4 * width, 2 * width, bias=False)
+        self.reduction = Linear(4 * width, 2 * width, bias=False)
 
     def forward(self, x_BHWC: Tensor) -> Tensor:
         """Return a map of half the height and width, rounded up, [B, H/2, W/2, 2C]."""

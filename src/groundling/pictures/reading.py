@@ -10,6 +10,7 @@ from urllib.error import URLError
 from urllib.request import Request, urlopen
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from groundling.errors import ImageError
@@ -18,6 +19,7 @@ DOWNLOAD_SECONDS = 30
 _ORIENTATION_TAG = 0x0112
 _UPRIGHT = 1
 SIXTEEN_BIT_STEP = 257  # 65535 / 255: the high byte, correctly rounded
+STRIP_BYTES = 1 << 20
 
 
 def open_picture(source: str | Path | bytes) -> Image.Image:
@@ -89,6 +91,20 @@ def rgb_picture(image: Image.Image, name: str, *, warn: bool = True) -> Image.Im
         raise ImageError(
             f"{name} cannot be decoded ({type(error).__name__}: {error}). It is damaged or cut off; get it again."
         ) from error
+
+
+def rgb_array(image: Image.Image) -> NDArray[np.uint8]:
+    """Copy the pixels of an RGB picture into an array [H, W, 3] that can be written to.
+
+    Pillow keeps four bytes a pixel and hands them out through two temporaries as large as the picture. Strip by strip
+    these stay in the processor's cache, which takes less than half the time for a photograph.
+    """
+    pixel_HWC = np.empty((image.height, image.width, 3), np.uint8)
+    rows = max(1, STRIP_BYTES // (3 * image.width))
+    for top in range(0, image.height, rows):
+        bottom = min(top + rows, image.height)
+        pixel_HWC[top:bottom] = np.asarray(image.crop((0, top, image.width, bottom)))
+    return pixel_HWC
 
 
 def picture_name(source: str | Path | bytes) -> str:

@@ -273,15 +273,19 @@ class Detector:
             ImageError: the picture cannot be used.
         """
         picture = read_picture(image, allow_url=allow_url)
-        # uint8 values 0..255, and never a guess about which axis is the channels
-        inputs = self.processor.image_processor(
-            images=picture, input_data_format="channels_first", return_tensors="pt", do_pad=True
+        processor = self.processor.image_processor
+        # uint8 values 0..255, and never a guess about which axis is the channels; one picture has a canvas of its size
+        inputs = processor(
+            images=picture,
+            input_data_format="channels_first",
+            return_tensors="pt",
+            do_pad=processor.pad_size is not None,
         )
-        mask = inputs["pixel_mask"]
+        mask = inputs.get("pixel_mask")
         source = os.fspath(image) if isinstance(image, str | os.PathLike) else None
         return PreparedPicture(
             pixel_values=inputs["pixel_values"],
-            pixel_mask=None if bool(mask.all()) else mask,
+            pixel_mask=None if mask is None or bool(mask.all()) else mask,
             image_hw=(picture.shape[1], picture.shape[2]),
             source=source,
         )

@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
 from groundling.errors import ConfigError, ImageError
-from groundling.pictures.reading import open_picture, rgb_picture
+from groundling.pictures.reading import open_picture, rgb_array, rgb_picture
 
 logger = logging.getLogger(__name__)
 
@@ -67,19 +68,21 @@ def picture_tensor(
     if isinstance(picture, str | Path | bytes):
         picture = open_picture(picture)
     if isinstance(picture, Image.Image):
-        pil = rgb_picture(picture, name) if convert_rgb else picture
-        array = np.array(pil)
+        array = rgb_array(rgb_picture(picture, name)) if convert_rgb else np.array(picture)
         return torch.from_numpy(array if array.ndim == 3 else array[:, :, None]).permute(2, 0, 1)
-    tensor = _array_tensor(picture, name) if isinstance(picture, np.ndarray) else picture
-    tensor = _channels_first(_checked(tensor, name), name, channels)
+    if isinstance(picture, np.ndarray):
+        if picture.dtype.kind not in "buif" or picture.dtype.itemsize > 8:
+            raise ImageError(f"{name} is an array of {picture.dtype}. Give 8-bit integers 0..255 or floating numbers.")
+        picture = array_tensor(picture)
+    tensor = _channels_first(_checked(picture, name), name, channels)
     return _three_channels(tensor, white) if convert_rgb else tensor
 
 
-def _array_tensor(array: np.ndarray, name: str) -> Tensor:
-    if array.dtype.kind not in "buif" or array.dtype.itemsize > 8:
-        raise ImageError(f"{name} is an array of {array.dtype}. Give 8-bit integers 0..255 or floating numbers.")
-    array = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
-    return torch.from_numpy(array if array.flags.writeable else array.copy())
+def array_tensor(array: NDArray[Any]) -> Tensor:
+    """Return an array of numbers as a tensor that shares its memory, or has a copy where torch cannot read that."""
+    array = np.require(array, array.dtype.newbyteorder("="), ["C_CONTIGUOUS", "WRITEABLE", "ENSUREARRAY"])
+    is_turned = any(stride < 0 for stride in array.strides)  # an axis of one element may be, in a contiguous array too
+    return torch.from_numpy(array.copy() if is_turned else array)
 
 
 def _checked(tensor: Tensor, name: str) -> Tensor:

@@ -18,6 +18,7 @@ class ImageFeatures(NamedTuple):
         valid_ratio_BL2: share of each level's width and height that is picture, as (x, y), float32.
         level_size_L2: (width, height) of each level in cells, float32.
         level_shapes: (height, width) of each level in cells.
+        padded: False where it is known that `valid_BS` is True everywhere, so that nothing needs masking.
     """
 
     token_BSD: Tensor
@@ -26,6 +27,7 @@ class ImageFeatures(NamedTuple):
     valid_ratio_BL2: Tensor
     level_size_L2: Tensor
     level_shapes: list[tuple[int, int]]
+    padded: bool
 
 
 class TextFeatures(NamedTuple):
@@ -95,13 +97,16 @@ class Proposals(NamedTuple):
 
     Attributes:
         logit_BST: similarity with each text token, -inf at padding.
-        box_logit_BS4: inverse sigmoid of the proposed box, float32; +inf where a token is padding or at the border.
+        memory_BSD: what the box head would make a box of.
+        start_BS4: inverse sigmoid of the box that the head changes, float32; +inf where a token is padding or at the
+            border.
         index_BQ: the selected tokens, best first.
         box_BQ4: boxes of the selected tokens, float32; gradients flow through them.
     """
 
     logit_BST: Tensor
-    box_logit_BS4: Tensor
+    memory_BSD: Tensor
+    start_BS4: Tensor
     index_BQ: Tensor
     box_BQ4: Tensor
 

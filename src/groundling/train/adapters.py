@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 from groundling.errors import CheckpointError, ConfigError, missing_extra
 from groundling.files import atomic_path, read_json, write_json
 from groundling.model.grounding_dino import GroundingDinoForObjectDetection
+from groundling.model.initialization import shapes_only
 from groundling.train.settings import LoraSettings
 
 CONFIG_FILE = "adapter_config.json"
@@ -168,7 +168,7 @@ def plain_copy(
     detector: GroundingDinoForObjectDetection, state: Mapping[str, Tensor]
 ) -> GroundingDinoForObjectDetection:
     """Return a detector of the same configuration with copies of the given weights, in evaluation mode."""
-    with torch.device("meta"):
+    with shapes_only():
         model = type(detector)(detector.config)
     model.load_state_dict({name: tensor.detach().clone() for name, tensor in state.items()}, assign=True)
     return model.eval()

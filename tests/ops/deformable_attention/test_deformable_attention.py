@@ -1,0 +1,101 @@
+from types import ModuleType
+
+import pytest
+import torch
+
+from groundling.ops import deformable_attention as package
+from groundling.ops.deformable_attention import bag, deformable_attention, grid, implementation
+from reference.deformable_attention import deformable_attention as naive
+
+
+def sample(
+    levels: list[tuple[int, int]], *, batch: int, queries: int, heads: int, points: int
+) -> tuple[torch.Tensor, ...]:
+    torch.manual_seed(len(levels) + 10 * points)
+    cells = sum(height * width for height, width in levels)
+    value = torch.randn(batch, cells, heads, 3, dtype=torch.float64)
+    location = torch.rand(batch, queries, heads, len(levels), points, 2, dtype=torch.float64) * 1.4 - 0.2
+    weight = torch.rand(batch, queries, heads, len(levels), points, dtype=torch.float64)
+    return value, location, weight / weight.sum((-1, -2), keepdim=True)
+
+
+@pytest.mark.parametrize(
+    ("levels", "batch", "queries", "heads", "points"),
+    [
+        pytest.param([(3, 4)], 1, 0, 1, 1, id="no queries"),
+        pytest.param([(1, 1)], 1, 3, 1, 1, id="one cell"),
+        pytest.param([(5, 3), (2, 2)], 2, 4, 2, 3, id="two levels, some samples outside"),
+        pytest.param([(4, 6), (2, 3), (1, 2), (1, 1)], 1, 5, 4, 4, id="four levels"),
+    ],
+)
+@pytest.mark.parametrize("module", [grid, bag], ids=["grid", "bag"])
+def test_equals_the_naive_version(
+    module: ModuleType, levels: list[tuple[int, int]], batch: int, queries: int, heads: int, points: int
+) -> None:
+    value, location, weight = sample(levels, batch=batch, queries=queries, heads=heads, points=points)
+    torch.testing.assert_close(
+        module.deformable_attention(value, levels, location, weight), naive(value, levels, location, weight)
+    )
+
+
+def random_places(seed: int) -> torch.Tensor:
+    """Locations of one point on a map: far outside, on borders, on centres and between them, and not finite."""
+    torch.manual_seed(seed)
+    odd = [-1e30, -7.0, -0.5, 0.0, 0.125, 0.25, 0.5, 0.75, 1.0, 1.125, 1.5, 9.0, 1e30]
+    return torch.cat([torch.tensor(odd), torch.rand(20) * 1.6 - 0.3])
+
+
+@pytest.mark.parametrize("levels", [[(4, 4)], [(1, 4)], [(4, 1)], [(1, 1)], [(2, 1)]])
+def test_bag_at_odd_places(levels: list[tuple[int, int]]) -> None:
+    x, y = torch.meshgrid(random_places(0), random_places(1), indexing="ij")
+    location = torch.stack([x, y], dim=-1).reshape(1, -1, 1, 1, 1, 2).double()
+    value = torch.randn(1, levels[0][0] * levels[0][1], 1, 3, dtype=torch.float64)
+    inputs = value, levels, location, torch.ones(location.shape[:-1], dtype=torch.float64)
+    torch.testing.assert_close(bag.deformable_attention(*inputs), naive(*inputs))
+
+
+def test_what_is_no_number_stays_none_and_touches_nothing_else() -> None:
+    value, location, weight = sample([(5, 3), (2, 2)], batch=1, queries=3, heads=2, points=2)
+    expected = bag.deformable_attention(value, [(5, 3), (2, 2)], location, weight)
+    location[0, 1, 0, 0, 0, 0] = torch.nan
+    found = bag.deformable_attention(value, [(5, 3), (2, 2)], location, weight)
+    assert found[0, 1, :3].isnan().all()
+    assert found.isnan().sum() == 3
+    kept = ~found.isnan()
+    torch.testing.assert_close(found[kept], expected[kept])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_half_precision_is_sampled_in_float32(dtype: torch.dtype) -> None:
+    levels = [(50, 70)]
+    value, location, weight = (x.float() for x in sample(levels, batch=1, queries=40, heads=2, points=4))
+    found = bag.deformable_attention(value.to(dtype), levels, location, weight)
+    assert found.dtype == dtype
+    expected = naive(value.to(dtype).double(), levels, location.double(), weight.double())
+    # one rounding of the result to its type
+    torch.testing.assert_close(found.double(), expected, rtol=torch.finfo(dtype).eps, atol=1e-5)
+
+
+def test_which_implementation_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    cpu, cuda = torch.device("cpu"), torch.device("cuda")
+    assert implementation(cpu, differentiable=False) == "bag"
+    assert implementation(cpu, differentiable=True) == "grid"
+    monkeypatch.setattr(package, "HAS_TRITON", True)
+    assert implementation(cuda, differentiable=True) == implementation(cuda, differentiable=False) == "triton"
+    monkeypatch.setattr(package, "HAS_TRITON", False)
+    assert implementation(cuda, differentiable=True) == "grid"
+
+
+def test_gradients() -> None:
+    levels = [(3, 4), (2, 2)]
+    inputs = [x.requires_grad_() for x in sample(levels, batch=1, queries=2, heads=2, points=2)]
+    assert torch.autograd.gradcheck(
+        lambda value, location, weight: deformable_attention(value, levels, location, weight), inputs
+    )
+
+
+def test_cells_are_sampled_at_their_centres() -> None:
+    value = torch.arange(6.0).reshape(1, 6, 1, 1)
+    location = torch.tensor([[(0.5 + x) / 3, (0.5 + y) / 2] for y in range(2) for x in range(3)])
+    found = deformable_attention(value, [(2, 3)], location.reshape(1, 6, 1, 1, 1, 2), torch.ones(1, 6, 1, 1, 1))
+    torch.testing.assert_close(found.flatten(), torch.arange(6.0))
