@@ -34,9 +34,8 @@ def test_facts(capsys):
     cpu = found["devices"][0]
     assert (cpu["device"], cpu["threads"]) == ("cpu", torch.get_num_threads())
     assert cpu["name"]
-    used = {(one["device"], one["work"]): one["implementation"] for one in found["deformable_attention"]}
-    assert used["cpu", "inference"] == "bag"
-    assert used["cpu", "training"] == "grid"
+    used = {one["device"]: one["implementation"] for one in found["deformable_attention"]}
+    assert used["cpu"] == "bag"
     assert found["bundled_model"]["name"] == BUNDLED_MODEL
     assert found["bundled_model"]["weight_bytes"] > 1e6
     assert (found["checks"], found["problems"]) == (None, [])
@@ -47,7 +46,7 @@ def test_as_a_table_of_80_columns(capsys, monkeypatch):
     assert run(["doctor"]) == 0
     out, err = capsys.readouterr()
     assert err == ""
-    for words in (f"torch {torch.__version__}", "extra eval", "bag on cpu in inference", BUNDLED_MODEL):
+    for words in (f"torch {torch.__version__}", "extra eval", "bag on cpu", BUNDLED_MODEL):
         assert words in " ".join(out.replace("│", " ").split())
     assert max(map(len, out.splitlines())) == 80
     assert "…" not in out
@@ -76,7 +75,7 @@ def test_every_gpu_is_named(capsys, monkeypatch, has_triton, chosen, reason):
     assert [device["device"] for device in found["devices"]][:3] == ["cpu", "cuda:0", "cuda:1"]
     assert found["devices"][2]["compute_capability"] == "9.0"
     used = [one for one in found["deformable_attention"] if one["device"] == "cuda:1"]
-    assert [(one["work"], one["implementation"]) for one in used] == [("inference", chosen), ("training", chosen)]
+    assert [one["implementation"] for one in used] == [chosen]
     assert all(reason in one["reason"] for one in used)
     assert run(["doctor"]) == 0
     out = capsys.readouterr().out
@@ -95,7 +94,6 @@ def test_check(capsys):
     cpu = [check for check in found["checks"] if check["place"].startswith("cpu")]
     assert [check["subject"] for check in cpu] == [
         *(f"attention: bag, {dtype}" for dtype in ("float32", "float16", "bfloat16")),
-        *(f"attention: grid, {dtype}" for dtype in ("float32", "float16", "bfloat16")),
         BUNDLED_MODEL,
     ]
     assert all(check["passed"] for check in found["checks"])
@@ -123,11 +121,11 @@ bag_before = bag.deformable_attention
 def test_what_computes_something_else_is_a_problem(capsys, monkeypatch, sampling, message):
     monkeypatch.setattr(bag, "deformable_attention", sampling)
     found = facts(capsys, "--check", status=1)
-    assert found["problems"][0] == f"cpu, inference, {message}"
+    assert found["problems"][0] == f"cpu, {message}"
     assert run(["doctor", "--check"]) == 1
     out, err = capsys.readouterr()
     assert "WRONG: " in out
-    assert err.startswith(f"groundling: cpu, inference, {message}\n")
+    assert err.startswith(f"groundling: cpu, {message}\n")
 
 
 def test_a_package_that_is_missing(capsys, monkeypatch):

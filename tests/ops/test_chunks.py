@@ -43,3 +43,25 @@ def test_where_gradients_are_recorded_all_at_once() -> None:
     in_chunks(function, x, x).sum().backward()
     assert function.calls == [13]
     assert not goes_in_chunks(x)
+
+
+def test_recomputed_gradients_are_the_same() -> None:
+    torch.manual_seed(0)
+    layers = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Dropout(0.5), torch.nn.Linear(8, 4))
+    x, calls = torch.randn(2, 7, 4, requires_grad=True), []
+
+    def function(chunk: torch.Tensor) -> torch.Tensor:
+        calls.append(chunk.shape[1])
+        return layers(chunk)
+
+    torch.manual_seed(1)
+    in_chunks(function, x, recompute=True).square().sum().backward()
+    found = [x.grad, *(parameter.grad for parameter in layers.parameters())]
+    assert calls[:3] == [3, 3, 1]
+    assert len(calls) == 6, "each chunk is computed once more for the gradients"
+    x.grad = None
+    layers.zero_grad()
+    torch.manual_seed(1)
+    torch.cat([layers(chunk) for chunk in x.split(3, dim=1)], dim=1).square().sum().backward()
+    expected = [x.grad, *(parameter.grad for parameter in layers.parameters())]
+    torch.testing.assert_close(found, expected)

@@ -64,6 +64,9 @@ def detect(  # noqa: PLR0913  (one parameter for each option)
     dtype: Annotated[Dtype | None, typer.Option("--dtype", help="Number format to compute in.")] = None,
     device: Annotated[str | None, typer.Option("--device", help="cpu, cuda, cuda:1 or mps; else CUDA if any.")] = None,
     batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Pictures computed at a time.")] = 1,
+    compile: Annotated[
+        bool, typer.Option("--compile", help="Be faster after a while, for many pictures of the same few sizes.")
+    ] = False,
 ) -> int:
     """Find what the labels name in pictures, draw it and list it.
 
@@ -85,7 +88,10 @@ def detect(  # noqa: PLR0913  (one parameter for each option)
     if model is None:
         typer.echo(ABOUT_BUNDLED_MODEL, err=True)
     detector = Detector.from_pretrained(
-        BUNDLED_MODEL if model is None else model, device=device, dtype=None if dtype is None else dtype.value
+        BUNDLED_MODEL if model is None else model,
+        device=device,
+        dtype=None if dtype is None else dtype.value,
+        compile=compile,
     )
     search = Search(detector, detector.prompt(words), threshold=threshold, top_k=top_k, nms_iou=nms)
     return _print_and_draw(search.run(pictures, batch_size), outputs, as_json=as_json)

@@ -83,7 +83,7 @@ def _rows(facts: dict[str, Any]) -> list[tuple[str, str]]:
         cuda = facts["torch_cuda"]
         rows.append(("cuda", "none: torch is built without CUDA" if cuda is None else f"none that CUDA {cuda} can use"))
     for used in facts["deformable_attention"]:
-        words = f"{used['implementation']} on {used['device']} in {used['work']} ({used['reason']})"
+        words = f"{used['implementation']} on {used['device']} ({used['reason']})"
         rows.append(("deformable attention", words))
     model = facts["bundled_model"]
     size = model["weight_bytes"]

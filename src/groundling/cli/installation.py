@@ -14,9 +14,6 @@ from groundling.errors import CheckpointError
 from groundling.files import BUNDLED_MODEL, locate
 from groundling.ops.deformable_attention import implementation
 
-WORKS = {"inference": False, "training": True}
-"""What a model is used for, and whether gradients are recorded then."""
-
 INSTRUCTIONS = ("avx512_bf16", "avx512_fp16", "amx_bf16", "amx_fp16", "amx_int8")
 """What a CPU may have for half precision and int8 beyond its vector width."""
 
@@ -26,8 +23,7 @@ DEVELOPMENT = {"test", "dev"}
 REASONS = {
     ("cuda", "triton"): "a CUDA device, and Triton is installed",
     ("cuda", "grid"): "Triton is not installed",
-    ("cpu", "bag"): "a CPU, no gradients; grid where torch.compile traces",
-    ("cpu", "grid"): "a CPU, with gradients",
+    ("cpu", "bag"): "a CPU; grid where torch.compile traces",
 }
 
 
@@ -40,7 +36,7 @@ def installation_facts() -> dict[str, Any]:
         * `extras`: for each extra, the version of each package that it installs.
         * `devices`: one entry for each device that torch can use.
         * `torch_cuda`: the version of CUDA that torch is built for.
-        * `deformable_attention`: the implementation for each device and work, and why; the same for all dtypes.
+        * `deformable_attention`: the implementation for each device, and why; the same for all dtypes.
         * `bundled_model`: its name, and the size of its weights in bytes.
     """
     devices = _devices()
@@ -52,7 +48,7 @@ def installation_facts() -> dict[str, Any]:
         "extras": _extras(),
         "torch_cuda": torch.version.cuda,
         "devices": devices,
-        "deformable_attention": [_attention(device["device"], work) for device in devices for work in WORKS],
+        "deformable_attention": [_attention(device["device"]) for device in devices],
         "bundled_model": {"name": BUNDLED_MODEL, "weight_bytes": _size_of_bundled_model()},
     }
 
@@ -110,11 +106,11 @@ def _cpu_instructions() -> list[str] | None:
     return [name for name in INSTRUCTIONS if found.get(name, False)]
 
 
-def _attention(device: str, work: str) -> dict[str, str]:
+def _attention(device: str) -> dict[str, str]:
     kind = torch.device(device).type
-    chosen = implementation(torch.device(device), differentiable=WORKS[work])
+    chosen = implementation(torch.device(device))
     reason = REASONS.get((kind, chosen), f"nothing else computes on {kind}")
-    return {"device": device, "work": work, "implementation": chosen, "reason": reason}
+    return {"device": device, "implementation": chosen, "reason": reason}
 
 
 def _extras() -> dict[str, dict[str, str | None]]:

@@ -7,7 +7,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from groundling.cli.installation import WORKS
 from groundling.data.scenes import make_scene
 from groundling.files import BUNDLED_MODEL
 from groundling.ops.boxes import pairwise_iou
@@ -31,7 +30,7 @@ class Check(NamedTuple):
     """The outcome of one check.
 
     Attributes:
-        place: device, and whether it is inference or training.
+        place: the device.
         subject: what was computed.
         passed: whether the result was right.
         detail: figures, or the error.
@@ -46,13 +45,11 @@ class Check(NamedTuple):
 def run_checks(devices: list[str]) -> Iterator[Check]:
     """Check on each device what it uses: deformable attention in each dtype, and the bundled model on a drawn scene."""
     for device in devices:
-        for work, differentiable in WORKS.items():
-            chosen = implementation(torch.device(device), differentiable=differentiable)
-            for dtype in ALLOWED:
-                subject = f"attention: {chosen}, {str(dtype).removeprefix('torch.')}"
-                check = partial(_check_attention, device, dtype, differentiable)
-                yield Check(f"{device}, {work}", subject, *_outcome(check))
-        yield Check(f"{device}, inference", BUNDLED_MODEL, *_outcome(partial(_check_detection, device)))
+        chosen = implementation(torch.device(device))
+        for dtype in ALLOWED:
+            subject = f"attention: {chosen}, {str(dtype).removeprefix('torch.')}"
+            yield Check(device, subject, *_outcome(partial(_check_attention, device, dtype)))
+        yield Check(device, BUNDLED_MODEL, *_outcome(partial(_check_detection, device)))
 
 
 def _outcome(check: Callable[[], tuple[bool, str]]) -> tuple[bool, str]:
@@ -62,12 +59,12 @@ def _outcome(check: Callable[[], tuple[bool, str]]) -> tuple[bool, str]:
         return False, f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
-def _check_attention(device: str, dtype: torch.dtype, differentiable: bool) -> tuple[bool, str]:
-    """Compare with sampling by `grid` in float64 on the CPU: the result and, where they are recorded, the gradients."""
+def _check_attention(device: str, dtype: torch.dtype) -> tuple[bool, str]:
+    """Compare the result and the gradients with sampling by `grid` in float64 on the CPU."""
     value, location, weight, gradient = _inputs()
     inputs = [value.to(dtype), location.float(), weight.float(), gradient.to(dtype)]
-    found = _results(deformable_attention, [x.to(device) for x in inputs], differentiable)
-    expected = _results(grid.deformable_attention, [x.double() for x in inputs], differentiable)
+    found = _results(deformable_attention, [x.to(device) for x in inputs])
+    expected = _results(grid.deformable_attention, [x.double() for x in inputs])
     errors = [
         ((one.cpu().double() - other).abs().max() / other.abs().max()).item()
         for one, other in zip(found, expected, strict=True)
@@ -94,13 +91,12 @@ def _inputs() -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return value, (cell + between + 0.5) / size_L12, weight, gradient
 
 
-def _results(sampling: Callable[..., Tensor], inputs: list[Tensor], differentiable: bool) -> list[Tensor]:
-    """The result and, if differentiable, the gradients of values, locations and weights."""
+def _results(sampling: Callable[..., Tensor], inputs: list[Tensor]) -> list[Tensor]:
+    """The result and the gradients of values, locations and weights."""
     *leaves, gradient = (x.detach().clone() for x in inputs)
-    value, location, weight = (x.requires_grad_(differentiable) for x in leaves)
-    with torch.set_grad_enabled(differentiable):
-        result = sampling(value, LEVELS, location, weight)
-    return [result.detach(), *(torch.autograd.grad(result, leaves, gradient) if differentiable else ())]
+    value, location, weight = (x.requires_grad_() for x in leaves)
+    result = sampling(value, LEVELS, location, weight)
+    return [result.detach(), *torch.autograd.grad(result, leaves, gradient)]
 
 
 def _check_detection(device: str) -> tuple[bool, str]:

@@ -15,8 +15,14 @@ from groundling.ops.deformable_attention import deformable_attention
 from groundling.ops.linear import linear
 from groundling.structures.features import ImageFeatures
 
+
+def _relu(x: Tensor) -> Tensor:
+    """ReLU, in place where nothing is recorded: the layer before it does not need its result again."""
+    return F.relu(x) if torch.is_grad_enabled() else F.relu_(x)
+
+
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "relu": F.relu_,  # in place: the linear layer before it does not need its result again
+    "relu": _relu,
     "gelu": F.gelu,
     "silu": F.silu,
     "swish": F.silu,
@@ -49,7 +55,7 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply to the last axis."""
-        output_1ND = in_chunks(self._apply_to_tokens, x.reshape(1, -1, x.shape[-1]))
+        output_1ND = in_chunks(self._apply_to_tokens, x.reshape(1, -1, x.shape[-1]), recompute=True)
         return output_1ND.reshape(x.shape)
 
     def _apply_to_tokens(self, x: Tensor) -> Tensor:

@@ -2,6 +2,8 @@
 
 import torch
 from torch import Tensor
+from torch.autograd import Function
+from torch.autograd.function import FunctionCtx, once_differentiable
 from torch.nn import functional as F
 
 FEWEST_ROWS = 256
@@ -17,9 +19,35 @@ def linear(x: Tensor, weight_OI: Tensor, bias_O: Tensor | None) -> Tensor:
     """
     if not _by_convolution(x, weight_OI):
         return F.linear(x, weight_OI, bias_O)
-    pixel_1IN1 = x.reshape(1, -1, 1, x.shape[-1]).permute(0, 3, 1, 2)
-    result_1ON1 = F.conv2d(pixel_1IN1, weight_OI[:, :, None, None], bias_O)
-    return result_1ON1.permute(0, 2, 3, 1).reshape(*x.shape[:-1], weight_OI.shape[0])
+    x_NI = x.reshape(-1, x.shape[-1])
+    product = _Product.apply if torch.is_grad_enabled() else _product
+    result_NO: Tensor = product(x_NI, weight_OI, bias_O)  # type: ignore[no-untyped-call]
+    return result_NO.view(*x.shape[:-1], weight_OI.shape[0])
+
+
+def _product(x_NI: Tensor, weight_OI: Tensor, bias_O: Tensor | None = None) -> Tensor:
+    pixel_1IN1 = x_NI[None, :, None].permute(0, 3, 1, 2)
+    return F.conv2d(pixel_1IN1, weight_OI[:, :, None, None], bias_O).permute(0, 2, 3, 1).reshape(-1, len(weight_OI))
+
+
+class _Product(Function):
+    """The product with gradients; a convolution's own are slower."""
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, x_NI: Tensor, weight_OI: Tensor, bias_O: Tensor | None) -> Tensor:
+        ctx.save_for_backward(x_NI, weight_OI)
+        return _product(x_NI, weight_OI, bias_O)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: FunctionCtx, gradient_NO: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        x_NI, weight_OI = ctx.saved_tensors  # type: ignore[attr-defined]
+        needs_x, needs_weight, needs_bias = ctx.needs_input_grad  # type: ignore[attr-defined]
+        return (
+            _product(gradient_NO, weight_OI.T.contiguous()) if needs_x else None,
+            gradient_NO.T @ x_NI if needs_weight else None,
+            gradient_NO.sum(dim=0) if needs_bias else None,
+        )
 
 
 def _by_convolution(x: Tensor, weight_OI: Tensor) -> bool:
@@ -31,6 +59,5 @@ def _by_convolution(x: Tensor, weight_OI: Tensor) -> bool:
         and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
         and torch.backends.mkldnn.enabled
         and x.numel() >= FEWEST_ROWS * x.shape[-1]
-        and not torch.is_grad_enabled()
         and not torch.is_autocast_enabled("cpu")
     )

@@ -78,20 +78,32 @@ def test_half_precision_is_sampled_in_float32(dtype: torch.dtype) -> None:
 
 def test_which_implementation_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     cpu, cuda = torch.device("cpu"), torch.device("cuda")
-    assert implementation(cpu, differentiable=False) == "bag"
-    assert implementation(cpu, differentiable=True) == "grid"
+    assert implementation(cpu) == "bag"
     monkeypatch.setattr(package, "HAS_TRITON", True)
-    assert implementation(cuda, differentiable=True) == implementation(cuda, differentiable=False) == "triton"
+    assert implementation(cuda) == "triton"
     monkeypatch.setattr(package, "HAS_TRITON", False)
-    assert implementation(cuda, differentiable=True) == "grid"
+    assert implementation(cuda) == implementation(torch.device("mps")) == "grid"
 
 
-def test_gradients() -> None:
-    levels = [(3, 4), (2, 2)]
-    inputs = [x.requires_grad_() for x in sample(levels, batch=1, queries=2, heads=2, points=2)]
+@pytest.mark.parametrize("module", [grid, bag], ids=["grid", "bag"])
+@pytest.mark.parametrize("levels", [[(3, 4), (2, 2)], [(1, 3)], [(1, 1), (2, 1)]])
+def test_gradients(module: ModuleType, levels: list[tuple[int, int]]) -> None:
+    inputs = [x.requires_grad_() for x in sample(levels, batch=2, queries=3, heads=2, points=2)]
     assert torch.autograd.gradcheck(
-        lambda value, location, weight: deformable_attention(value, levels, location, weight), inputs
+        lambda value, location, weight: module.deformable_attention(value, levels, location, weight), inputs
     )
+
+
+@pytest.mark.parametrize("needed", [0, 1, 2], ids=["values", "locations", "weights"])
+def test_gradients_of_one_input(needed: int) -> None:
+    levels = [(5, 6), (3, 3)]
+    inputs = sample(levels, batch=1, queries=7, heads=2, points=3)
+    gradients = []
+    for module in (grid, bag):
+        x = [tensor.detach().requires_grad_(position == needed) for position, tensor in enumerate(inputs)]
+        module.deformable_attention(x[0], levels, x[1], x[2]).square().sum().backward()
+        gradients.append(x[needed].grad)
+    torch.testing.assert_close(*gradients)
 
 
 def test_cells_are_sampled_at_their_centres() -> None:

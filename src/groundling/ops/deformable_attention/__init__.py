@@ -31,9 +31,7 @@ def deformable_attention(
         The weighted sums with the heads side by side, [B, Q, H * C], in the type of the values. They are computed in
         float32 at least: half precision cannot tell neighbouring cells of a large map apart.
     """
-    inputs = (value_BSHC, location_BQHLP2, weight_BQHLP)
-    differentiable = torch.is_grad_enabled() and any(x.requires_grad for x in inputs)
-    match implementation(value_BSHC.device, differentiable=differentiable):
+    match implementation(value_BSHC.device):
         case "triton":
             from groundling.ops.deformable_attention import triton_kernel  # it imports Triton
 
@@ -45,19 +43,18 @@ def deformable_attention(
     return sample(value_BSHC, level_shapes, location_BQHLP2, weight_BQHLP)
 
 
-def implementation(device: torch.device, *, differentiable: bool) -> Implementation:
+def implementation(device: torch.device) -> Implementation:
     """Say which implementation is used.
 
     * `triton`: on CUDA, where Triton is installed; torch brings it along on Linux.
-    * `bag`: on CPUs, without gradients. While a graph is traced there, `grid` is used, which compilers understand.
+    * `bag`: on CPUs. While a graph is traced there, `grid` is used, which compilers understand.
     * `grid`: everywhere else.
 
     Args:
         device: where the values are.
-        differentiable: whether gradients are recorded.
     """
     if device.type == "cuda" and HAS_TRITON:
         return "triton"
-    if device.type == "cpu" and not differentiable and not torch.compiler.is_compiling():
+    if device.type == "cpu" and not torch.compiler.is_compiling():
         return "bag"
     return "grid"

@@ -1,15 +1,18 @@
-"""Multi-scale deformable attention by `embedding_bag`: for CPUs, without gradients.
+"""Multi-scale deformable attention by `embedding_bag`: for CPUs.
 
 Each query and head adds up the rows of a table by weight, which is what an embedding bag is: 4 corners of a cell for
 each of its points on each level.
 
-Shapes: B image, S image token, Q query, H head, C width of a head, L level, P point.
+Shapes: B image, S image token, Q query, H head, C width of a head, L level, P point, R row of the table (S H),
+N = Q H.
 """
 
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.autograd import Function
+from torch.autograd.function import FunctionCtx, once_differentiable
 from torch.nn import functional as F
 
 
@@ -18,23 +21,49 @@ def deformable_attention(
 ) -> Tensor:
     """Sample each level at a few points for each query and head, and add the samples up by weight.
 
-    See `groundling.ops.deformable_attention`. No gradient flows back.
+    See `groundling.ops.deformable_attention`.
     """
-    batch, tokens, heads, channels = value_BSHC.shape
-    queries = location_BQHLP2.shape[1]
-    dtype = torch.promote_types(value_BSHC.dtype, torch.float32)
-    output_BQD = value_BSHC.new_empty(batch, queries, heads * channels)
-    if queries == 0:
-        return output_BQD
+    batch, queries = location_BQHLP2.shape[:2]
+    heads, channels = value_BSHC.shape[2:]
+    if batch * queries == 0:
+        return value_BSHC.new_zeros(batch, queries, heads * channels)
     levels = _levels(level_shapes, heads, location_BQHLP2.shape[4], value_BSHC.device)
-    for image in range(batch):
-        row_RC = value_BSHC[image].to(dtype).reshape(tokens * heads, channels)
-        corners = _corners(location_BQHLP2[image].to(dtype), weight_BQHLP[image].to(dtype), levels)
-        first, *others = (_weighted_sums(row_RC, index, weight) for index, weight in corners)
+    dtype = torch.promote_types(value_BSHC.dtype, torch.float32)
+    images = [
+        _Sampling.apply(  # type: ignore[no-untyped-call]
+            value_SHC.to(dtype).reshape(-1, channels), location_QHLP2.to(dtype), weight_QHLP.to(dtype), levels
+        )
+        for value_SHC, location_QHLP2, weight_QHLP in zip(value_BSHC, location_BQHLP2, weight_BQHLP, strict=True)
+    ]
+    return torch.stack(images).to(value_BSHC.dtype).view(batch, queries, heads * channels)
+
+
+class _Sampling(Function):
+    """The sums [N, C] of one image; on the way back everything but its inputs is computed again."""
+
+    @staticmethod
+    def forward(
+        ctx: FunctionCtx, row_RC: Tensor, location_QHLP2: Tensor, weight_QHLP: Tensor, levels: "_Levels"
+    ) -> Tensor:
+        ctx.save_for_backward(row_RC, location_QHLP2, weight_QHLP)
+        ctx.levels = levels  # type: ignore[attr-defined]
+        first, *others = (_weighted_sums(row_RC, *corner) for corner in _corners(location_QHLP2, weight_QHLP, levels))
         for other in others:
             first += other
-        output_BQD[image] = first.view(queries, heads * channels)
-    return output_BQD
+        return first
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: FunctionCtx, gradient_NC: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:
+        row_RC, location_QHLP2, weight_QHLP = ctx.saved_tensors  # type: ignore[attr-defined]
+        gradient_NC = gradient_NC.contiguous()
+        with torch.enable_grad():
+            inputs = location_QHLP2.detach().requires_grad_(), weight_QHLP.detach().requires_grad_()
+            corners = _corners(*inputs, ctx.levels)  # type: ignore[attr-defined]
+        products = [_products_with_rows(gradient_NC, row_RC, index_QHLP) for index_QHLP, _ in corners]
+        location, weight = torch.autograd.grad([weight for _, weight in corners], inputs, products)
+        needs_rows = ctx.needs_input_grad[0]  # type: ignore[attr-defined]
+        return _sums_by_row(gradient_NC, corners, len(row_RC)) if needs_rows else None, location, weight, None
 
 
 class _Levels(NamedTuple):
@@ -84,12 +113,12 @@ def _corners(location_QHLP2: Tensor, weight_QHLP: Tensor, levels: _Levels) -> li
     The first cell is moved inside so far that its neighbours are too; a cell's bilinear weight along an axis is then
     max(0, 1 - distance), which is 0 for cells that are not next to the point. So nothing asks what lies outside.
     """
-    place = (location_QHLP2 * levels.size_LP2).sub_(0.5)
+    place = location_QHLP2 * levels.size_LP2 - 0.5
     # fmin lets a place that is no number point into the table; its weight, and so the result, stays no number.
-    cell = torch.fmin(place.floor().clamp_(min=0.0), levels.last_LP2)
-    distance = place.sub_(cell)
-    first = (1.0 - distance.abs()).clamp_(min=0.0)
-    second = distance.sub_(levels.step_LP2).abs_().neg_().add_(1.0).clamp_(min=0.0)
+    cell = torch.fmin(place.detach().floor().clamp_(min=0.0), levels.last_LP2)
+    distance = place - cell
+    first = (1.0 - distance.abs()).clamp(min=0.0)
+    second = (1.0 - (distance - levels.step_LP2).abs()).clamp(min=0.0)
 
     rows = cell.to(torch.int32).mul_(levels.stride_LP2)
     upper_left = rows[..., 0] + rows[..., 1] + levels.start_HLP
@@ -105,8 +134,31 @@ def _corners(location_QHLP2: Tensor, weight_QHLP: Tensor, levels: _Levels) -> li
 
 
 def _weighted_sums(row_RC: Tensor, index_QHLP: Tensor, weight_QHLP: Tensor) -> Tensor:
-    bag = index_QHLP[0, 0].numel()
-    offset_N = torch.arange(0, index_QHLP.numel(), bag, dtype=index_QHLP.dtype, device=index_QHLP.device)
+    """Add up rows of the table by weight for each query and head, [N, C]."""
+    samples = index_QHLP[0, 0].numel()
+    offset_N = torch.arange(0, index_QHLP.numel(), samples, dtype=index_QHLP.dtype, device=index_QHLP.device)
     return F.embedding_bag(
         index_QHLP.reshape(-1), row_RC, offset_N, mode="sum", per_sample_weights=weight_QHLP.reshape(-1)
     )
+
+
+def _products_with_rows(x_NC: Tensor, row_RC: Tensor, index_QHLP: Tensor) -> Tensor:
+    """Return the dot product of each query's and head's vector with each of its rows, [Q, H, L, P]."""
+    with torch.enable_grad():
+        weight_QHLP = torch.ones_like(index_QHLP, dtype=x_NC.dtype).requires_grad_()
+        sum_NC = _weighted_sums(row_RC.detach(), index_QHLP, weight_QHLP)
+    return torch.autograd.grad(sum_NC, weight_QHLP, x_NC)[0]
+
+
+def _sums_by_row(x_NC: Tensor, corners: list[tuple[Tensor, Tensor]], rows: int) -> Tensor:
+    """Add up, for each row of the table, the vectors of the queries and heads that used it, by weight, [R, C].
+
+    Sorted by row, these are embedding bags again; adding them to the table one by one is several times slower.
+    """
+    index_K = torch.cat([index_QHLP.flatten() for index_QHLP, _ in corners])
+    weight_K = torch.cat([weight_QHLP.detach().flatten() for _, weight_QHLP in corners])
+    row_K, order_K = index_K.sort()
+    first_R = torch.searchsorted(row_K, torch.arange(rows, dtype=row_K.dtype, device=row_K.device))
+    samples = len(index_K) // (len(corners) * len(x_NC))
+    number_K = (order_K % (len(index_K) // len(corners))).div_(samples, rounding_mode="floor")
+    return F.embedding_bag(number_K, x_NC, first_R, mode="sum", per_sample_weights=weight_K[order_K])
