@@ -31,7 +31,7 @@ from groundling.model.layers import Linear
 from groundling.ops.boxes import cxcywh_to_xyxy, iou_and_union
 
 SHAPES = ((2048, 256, 2048), (2048, 2048, 256), (17821, 256, 256), (53400, 96, 384), (3350, 384, 1536))
-"""Rows, inputs and outputs of the main products of Swin-T at 800 x 1066."""
+"""Rows, inputs and outputs of large products of Swin-T at 800 x 1066."""
 
 IMAGE_LAYERS = ("image_backbone", "image_self_attention")
 """Where there are thousands of tokens. Elsewhere quantising costs more than it saves, and boxes suffer."""
@@ -55,9 +55,8 @@ class Int8Linear(nn.Module):
         scale = max((high - low) / 255, 1e-12)
         zero = round(-low / scale)
         rounded = torch.quantize_per_tensor(x.float(), scale, zero, torch.quint8).int_repr()
-        weight = (self.packed, self.scale_O, self.zero_O, self.bias)
-        after = (1.0, 0, x.dtype, "none", [], "")
-        output: Tensor = torch.ops.onednn.qlinear_pointwise(rounded, scale, zero, *weight, *after)
+        rest: tuple[Any, ...] = (self.packed, self.scale_O, self.zero_O, self.bias, 1.0, 0, x.dtype, "none", [], "")
+        output: Tensor = torch.ops.onednn.qlinear_pointwise(rounded, scale, zero, *rest)
         return output
 
 

@@ -50,7 +50,7 @@ def parser() -> argparse.ArgumentParser:
     add = made.add_argument_group("who takes part, and how").add_argument
     add("--device", choices=["cpu", "cuda"], default="cpu")
     add("--dtypes", nargs="+", choices=["float32", "float16", "bfloat16"], help="default: all that the device suits")
-    add("--our-modes", nargs="+", default=["eager"], metavar="MODE")
+    add("--our-modes", nargs="+", metavar="MODE")
     add("--reference-modes", nargs="+", metavar="MODE", help="default: eager autocast; with CUDA also compile")
     add("--only", choices=["ours", "reference"], help="leave the other side out; then nothing is compared")
     add("--threads", type=int, help="threads of torch (default: its own choice)")

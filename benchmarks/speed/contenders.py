@@ -17,20 +17,17 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
 SEED = 0
 
 
-def compiled(model: GroundingDinoForObjectDetection) -> GroundingDinoForObjectDetection:
-    """Change a model as `Detector(compile=True)` does, on CUDA its documented forward too."""
-    from groundling.pipeline.compiled import STAGES, compile_for_inference, replay_graphs
+def recorded(model: GroundingDinoForObjectDetection) -> GroundingDinoForObjectDetection:
+    """Change a model on CUDA as `Detector(compile=True)` does, its documented forward too."""
+    from groundling.pipeline.cuda_graphs import STAGES, replay_graphs
 
-    if model.device.type == "cuda":
-        replay_graphs(model, stages=(*STAGES, "forward"))
-    else:
-        compile_for_inference(model)
+    replay_graphs(model, stages=(*STAGES, "forward"))
     return model
 
 
 OUR_MODES: dict[str, Callable[[GroundingDinoForObjectDetection], Any]] = {
     "eager": lambda model: model,
-    "compiled": compiled,
+    "graphs": recorded,
 }
 """How our model may run: from a loaded model to what is called like it. A model is loaded for each mode, so a mode may
 change it."""

@@ -23,6 +23,8 @@ from groundling.files import write_json
 DTYPES = {"cpu": ("float32", "bfloat16"), "cuda": ("float32", "float16", "bfloat16")}
 """Number formats that a device computes well."""
 
+DEFAULT_OUR_MODES = {"cpu": ("eager",), "cuda": ("eager", "graphs")}
+
 DEFAULT_REFERENCE_MODES = {"cpu": ("eager", "autocast"), "cuda": ("eager", "autocast", "compile")}
 
 
@@ -47,7 +49,7 @@ class Session:
         self.settings = Settings(
             device=self.device,
             dtypes=tuple(options.dtypes or DTYPES[self.device]),
-            our_modes=_known("our", options.our_modes, OUR_MODES),
+            our_modes=_known("our", options.our_modes or DEFAULT_OUR_MODES[self.device], OUR_MODES),
             reference_modes=_known(
                 "reference", options.reference_modes or DEFAULT_REFERENCE_MODES[self.device], REFERENCE_MODES
             ),

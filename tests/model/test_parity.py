@@ -68,7 +68,6 @@ def test_many_tokens_take_the_same_numbers_another_way(
 ) -> None:
     """What large pictures and long prompts go through on a CPU, with small ones."""
     monkeypatch.setattr(chunks, "ROWS", 16)
-    monkeypatch.setattr(bidirectional_attention, "ROWS", 16)
     monkeypatch.setattr(bidirectional_attention, "MOST_SCORES", 0)
     monkeypatch.setattr(linear, "FEWEST_ROWS", 1)
     reference, ours = random_pair(family, seed, tmp_path)

@@ -2,7 +2,9 @@
 
 import copy
 import random
+import re
 import threading
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
@@ -353,7 +355,7 @@ def test_full_size_models_have_the_published_number_of_parameters(preset: str, c
 
 
 def test_fresh_weights_follow_the_documented_distributions(tmp_path: Path) -> None:
-    torch.manual_seed(1)
+    torch.manual_seed(0)
     kinds = FAMILIES["mm-grounding-dino"]
     values = tiny().to_dict() | {"num_queries": 200}
     del values["model_type"], values["two_stage_bbox_embed_share"]
@@ -362,13 +364,17 @@ def test_fresh_weights_follow_the_documented_distributions(tmp_path: Path) -> No
     found, expected = summary(ours.state_dict()), summary(kinds.model.from_pretrained(tmp_path).state_dict())
     assert found.keys() == expected.keys()
     for name, (mean, deviation) in found.items():
-        assert mean == pytest.approx(expected[name][0], abs=0.35 * expected[name][1] + 1e-6), name
-        assert deviation == pytest.approx(expected[name][1], rel=0.4, abs=1e-6), name
+        assert mean == pytest.approx(expected[name][0], abs=0.3 * expected[name][1] + 1e-6), name
+        assert deviation == pytest.approx(expected[name][1], rel=0.25, abs=1e-6), name
 
 
 def summary(state: dict[str, Tensor]) -> dict[str, tuple[float, float]]:
-    """Mean and deviation of each tensor that is large enough to have some."""
-    return {name: (value.mean().item(), value.std().item()) for name, value in state.items() if value.numel() >= 64}
+    """Mean and deviation of the tensors of each kind, which are many enough together to have some."""
+    kinds: dict[str, list[Tensor]] = defaultdict(list)
+    for name, value in state.items():
+        kinds[re.sub(r"[.][0-9]+[.]", ".N.", name)].append(value.flatten())
+    joined = {kind: torch.cat(values) for kind, values in kinds.items()}
+    return {kind: (x.mean().item(), x.std().item()) for kind, x in joined.items() if x.numel() >= 512}
 
 
 def test_everything_that_a_model_holds_is_a_parameter() -> None:

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from groundling.ops import bidirectional_attention as module
+from groundling.ops import chunks
 from groundling.ops.bidirectional_attention import bidirectional_attention, bidirectional_weights
 
 
@@ -26,7 +26,7 @@ def naive(image: Tensor, key: Tensor, offset: Tensor, value: Tensor, valid: Tens
 )
 @pytest.mark.parametrize("padded", [False, True])
 def test_equals_the_weights(batch: int, images: int, texts: int, padded: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "ROWS", 4)
+    monkeypatch.setattr(chunks, "ROWS", 4)
     inputs = random_inputs(batch, images, texts)
     valid = torch.rand(batch, images) < 0.7 if padded else None
     if valid is not None:
@@ -37,7 +37,7 @@ def test_equals_the_weights(batch: int, images: int, texts: int, padded: bool, m
 
 
 def test_a_first_chunk_of_padding_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "ROWS", 4)
+    monkeypatch.setattr(chunks, "ROWS", 4)
     inputs, valid = random_inputs(1, 9, 3), torch.arange(9)[None] >= 6
     with torch.no_grad():
         for found, expected in zip(bidirectional_attention(*inputs, valid), naive(*inputs, valid), strict=True):
@@ -53,7 +53,7 @@ def test_each_image_token_shares_out_what_the_texts_tell() -> None:
 
 
 def test_half_precision(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "ROWS", 4)
+    monkeypatch.setattr(chunks, "ROWS", 4)
     inputs = tuple(x.bfloat16() for x in random_inputs(1, 30, 3, spread=1.0))
     with torch.no_grad():
         found = bidirectional_attention(*inputs, None)

@@ -65,7 +65,7 @@ def detect(  # noqa: PLR0913  (one parameter for each option)
     device: Annotated[str | None, typer.Option("--device", help="cpu, cuda, cuda:1 or mps; else CUDA if any.")] = None,
     batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Pictures computed at a time.")] = 1,
     compile: Annotated[
-        bool, typer.Option("--compile", help="Be faster after a while, for many pictures of the same few sizes.")
+        bool, typer.Option("--compile", help="On CUDA, record graphs: faster for many pictures of the same few sizes.")
     ] = False,
 ) -> int:
     """Find what the labels name in pictures, draw it and list it.

@@ -101,7 +101,8 @@ class ImageTextFusion(nn.Module):
 
     There are thousands of image tokens and a few text tokens, so everything is multiplied with the text tokens first:
     (x Wq) Kᵀ = x (Wq Kᵀ), A (V Wo) = (A V) Wo and Aᵀ (x Wv) = (Aᵀ x) Wv. No image token is ever projected to the
-    attention's width, which would be most of the work.
+    attention's width, which would be most of the work. The bias bq adds the same to all
+    image tokens of a text token, which the softmax over image tokens does not see.
 
     Args:
         width: width of both modalities.
@@ -146,7 +147,7 @@ class ImageTextFusion(nn.Module):
         """Return image tokens [B, S, D], text tokens [B, T, D] and, if asked for, both weights."""
         image_BSD, text_BTD = self.image_norm(image.token_BSD), self.text_norm(text.token_BTD)
         key_BHTD, offset_BHT1 = self._keys(text_BTD, text.valid_BT)
-        value_BHTD = self._values(text_BTD)
+        value_BHTD, bias_D = self._values(text_BTD)
         valid_BS = image.valid_BS if image.padded else None
         weights = None
         if attentions or self.training or not is_large(image_BSD, key_BHTD):
@@ -159,7 +160,7 @@ class ImageTextFusion(nn.Module):
         else:
             told_BSD, seen_BHTD = bidirectional_attention(image_BSD, key_BHTD, offset_BHT1, value_BHTD, valid_BS)
             total_BHT1 = torch.ones_like(offset_BHT1)
-        image_BSD = image_BSD + self.drop_path(told_BSD + self.image_scale * self.image_output.bias)
+        image_BSD = image_BSD + self.drop_path(told_BSD + bias_D)
         text_BTD = text_BTD + self.drop_path(self._text_update(seen_BHTD, total_BHT1))
         return image_BSD, text_BTD, weights if attentions else None
 
@@ -170,14 +171,16 @@ class ImageTextFusion(nn.Module):
         """
         key_BHTC = self._split(self.text_key(text_BTD))
         key_BHTC = key_BHTC * key_BHTC.shape[-1] ** -0.5
-        query_HCD, query_HC1 = self._heads(self.image_query.weight), self._heads(self.image_query.bias)[..., None]
+        weight_ED, bias_E = self.image_query()
+        query_HCD, query_HC1 = self._heads(weight_ED), self._heads(bias_E)[..., None]
         offset_BHT1 = (key_BHTC @ query_HC1).masked_fill(~valid_BT[:, None, :, None], -torch.inf)
         return key_BHTC @ query_HCD, offset_BHT1
 
-    def _values(self, text_BTD: Tensor) -> Tensor:
-        """Return what each text token tells the image tokens that look at it, [B, H, T, D]."""
-        output_HCD = self._heads(self.image_output.weight.mT)
-        return self._split(self.text_value(text_BTD)) @ output_HCD * self.image_scale
+    def _values(self, text_BTD: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what each text token tells the image tokens that see it [B, H, T, D], and what all are told [D]."""
+        weight_DE, bias_D = self.image_output()
+        value_BHTD = self._split(self.text_value(text_BTD)) @ self._heads(weight_DE.mT)
+        return value_BHTD * self.image_scale, bias_D * self.image_scale
 
     def _text_update(self, seen_BHTD: Tensor, total_BHT1: Tensor) -> Tensor:
         """Return what the image tells each text token, [B, T, D].
@@ -186,7 +189,8 @@ class ImageTextFusion(nn.Module):
             seen_BHTD: sum of the image tokens by their weights.
             total_BHT1: sum of the weights; not 1 where some were dropped.
         """
-        value_HCD, value_H1C = self._heads(self.image_value.weight), self._heads(self.image_value.bias)[:, None]
+        weight_ED, bias_E = self.image_value()
+        value_HCD, value_H1C = self._heads(weight_ED), self._heads(bias_E)[:, None]
         seen_BHTC = seen_BHTD @ value_HCD.mT + total_BHT1 * value_H1C
         update_BTD: Tensor = self.text_output(seen_BHTC.transpose(1, 2).flatten(2))
         return self.text_scale * update_BTD
@@ -206,7 +210,10 @@ class Projection(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(torch.empty(output_width, input_width))
         self.bias = nn.Parameter(torch.zeros(output_width))
-        nn.init.xavier_uniform_(self.weight)
+
+    def forward(self) -> tuple[Tensor, Tensor]:
+        """Return weight [O, I] and bias [O]; it is called for them, so that what wraps a module can change them."""
+        return self.weight, self.bias
 
 
 class TextSelfAttention(nn.Module):

@@ -15,14 +15,8 @@ from groundling.ops.deformable_attention import deformable_attention
 from groundling.ops.linear import linear
 from groundling.structures.features import ImageFeatures
 
-
-def _relu(x: Tensor) -> Tensor:
-    """ReLU, in place where nothing is recorded: the layer before it does not need its result again."""
-    return F.relu(x) if torch.is_grad_enabled() else F.relu_(x)
-
-
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "relu": _relu,
+    "relu": F.relu,
     "gelu": F.gelu,
     "silu": F.silu,
     "swish": F.silu,
@@ -33,7 +27,10 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 class Linear(nn.Linear):
-    """A linear layer that is fast on every processor."""
+    """A linear layer whose product is `groundling.ops.linear`, which is fast on CPUs.
+
+    What replaces layers by their exact class, as `torch.ao.quantization.quantize_dynamic` does, must name this one.
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         """Apply to the last axis."""
@@ -149,8 +146,9 @@ class DeformableAttention(nn.Module):
             reference_BQLR: where to look on each level: points (x, y) or boxes (cx, cy, w, h), in 0..1.
         """
         num_heads, _, num_points = self.shape
-        offset_BQHE = self.sampling_offsets(query_BQD).float().unflatten(2, (num_heads, -1))
-        logit_BQHN = self.attention_weights(query_BQD).float().unflatten(2, (num_heads, -1))
+        number = torch.promote_types(query_BQD.dtype, torch.float32)
+        offset_BQHE = self.sampling_offsets(query_BQD).to(number).unflatten(2, (num_heads, -1))
+        logit_BQHN = self.attention_weights(query_BQD).to(number).unflatten(2, (num_heads, -1))
         weight_BQHLP = logit_BQHN.softmax(dim=-1).view(*query_BQD.shape[:2], *self.shape)
         center_BQL2 = reference_BQLR[..., :2].float()
         if reference_BQLR.shape[-1] == 2:

@@ -6,7 +6,7 @@ Shapes: B image, S image token, T text token, H head, N = H T, D width of an ima
 import torch
 from torch import Tensor
 
-from groundling.ops.chunks import ROWS, goes_in_chunks
+from groundling.ops import chunks
 from groundling.ops.linear import linear
 
 MOST_SCORES = 2**22
@@ -34,7 +34,7 @@ def bidirectional_weights(
 
 def is_large(image_BSD: Tensor, key_BHTD: Tensor) -> bool:
     """Say whether there are so many scores that `bidirectional_attention` is the better choice."""
-    return goes_in_chunks(image_BSD) and image_BSD.shape[1] * key_BHTD[0, ..., 0].numel() > MOST_SCORES
+    return chunks.goes_in_chunks(image_BSD) and image_BSD.shape[1] * key_BHTD[0, ..., 0].numel() > MOST_SCORES
 
 
 def bidirectional_attention(
@@ -73,8 +73,8 @@ def _attend(
     number = torch.promote_types(key_ND.dtype, torch.float32)
     largest_N = torch.full_like(key_ND[:, 0], torch.finfo(number).min, dtype=number)
     total_N, sum_ND = torch.zeros_like(largest_N), torch.zeros_like(key_ND, dtype=number)
-    for start in range(0, image_SD.shape[0], ROWS):
-        chunk = slice(start, start + ROWS)
+    for start in range(0, image_SD.shape[0], chunks.ROWS):
+        chunk = slice(start, start + chunks.ROWS)
         score_nN = linear(image_SD[chunk], key_ND, None)
         to_text_nHT = (score_nN.view(-1, *key_HTD.shape[:2]) + offset_HT1[..., 0]).softmax(dim=2)
         told_SD[chunk] = linear(to_text_nHT.flatten(1), value_DN, None)

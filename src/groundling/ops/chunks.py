@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from groundling.ops.tracing import is_traced
+
 ROWS = 2048
 """Tokens at a time: their widest activations (2,048 numbers each) still fit in a cache of 16 MB, and matrix products of
 this height are as fast as larger ones."""
@@ -49,4 +51,4 @@ def in_chunks(function: Callable[..., Tensor], *inputs_BN: Tensor, recompute: bo
 
 
 def _are_many(x_BND: Tensor) -> bool:
-    return x_BND.device.type == "cpu" and not torch.compiler.is_compiling() and x_BND.shape[0] * x_BND.shape[1] > ROWS
+    return x_BND.device.type == "cpu" and not is_traced() and x_BND.shape[0] * x_BND.shape[1] > ROWS

@@ -17,7 +17,7 @@ from groundling.configuration import DetectorConfig, float_type
 from groundling.errors import CheckpointError, ConfigError, GroundlingError, PromptError
 from groundling.files import BUNDLED_MODEL, HubOptions, locate
 from groundling.model.grounding_dino import GroundingDinoForObjectDetection
-from groundling.pipeline.compiled import compile_for_inference
+from groundling.pipeline.cuda_graphs import compile_for_inference
 from groundling.pipeline.pictures import Picture, read_picture
 from groundling.pipeline.processor_files import load_processor
 from groundling.postprocess.label_scores import Aggregation
@@ -59,23 +59,19 @@ class Detector:
     """Finds what labels name, in pictures of any form.
 
     It holds nothing but the model and the processor and changes neither after its construction, so several threads may
-    use one detector.
+    use one detector. With `compile`, one thread at a time records and replays graphs.
 
     `Detector()` takes the model that comes with the package, which knows drawn shapes, and says so on stderr.
 
     Args:
         model: it is switched to evaluation mode; its device and dtype are used.
         processor: says how pictures are resized and text is tokenised.
-        compile: work faster after a while, with the same results up to rounding. This changes methods of `model`, whose
-            weights must then stay as they are.
-
-            On CUDA the work is recorded as CUDA graphs: the second picture of a size is slow, those after it are fast.
-            It pays where many pictures have the same few sizes. On a CPU it is for bfloat16: parts of the model are
-            compiled for the first two sizes, which takes about a minute each; others are as fast
-            as without it.
+        compile: on CUDA, record the work as CUDA graphs: the second picture of a size is slow, those after it are fast.
+            It pays where many pictures have the same few sizes. Methods of `model` are replaced, and its weights must
+            then stay as they are. On other devices nothing changes, and a warning says so.
 
     Raises:
-        ConfigError: a model is given without its processor, or the other way round; or compiling is not possible here.
+        ConfigError: a model is given without its processor, or the other way round.
         CheckpointError: the processor's vocabulary is not the model's.
     """
 
@@ -116,7 +112,7 @@ class Detector:
             device: where to compute, such as "cpu" or "cuda:1"; None is CUDA where there is any, else the CPU.
             dtype: number format to compute in: "float32", "float16" or "bfloat16"; None is the checkpoint's own, but
                 float32 in place of float16 on a CPU, which computes float16 slowly.
-            compile: work faster after a while; see `Detector`.
+            compile: on CUDA, record the work as CUDA graphs; see `Detector`.
             **options: how a hub id is looked up.
 
         Raises:

@@ -133,7 +133,8 @@ def load_adapter(detector: GroundingDinoForObjectDetection, folder: str | Path) 
     whole = {name: tensor for name, tensor in tensors.items() if not _is_adapter(name)}
     layers = {name.partition(".lora_")[0] for name in tensors if _is_adapter(name)}
     misfits = [name for name, tensor in whole.items() if name not in own or own[name].shape != tensor.shape]
-    misfits += [layer for layer in layers if f"{layer}.weight" not in own]
+    linear = {name for name, module in detector.named_modules() if isinstance(module, nn.Linear)}
+    misfits += sorted(layers - linear)
     if misfits:
         raise CheckpointError(
             f"The adapter in {folder} belongs to another model: {min(misfits)} does not fit this one."

@@ -94,6 +94,24 @@ def test_gradients(module: ModuleType, levels: list[tuple[int, int]]) -> None:
     )
 
 
+@pytest.mark.parametrize("size", [1, 2, 5])
+def test_slopes_at_the_cells_centres(size: int) -> None:
+    """Fresh models sample there. The slope is that of one side, on borders and outside too."""
+    value = torch.randn(1, size, 1, 1, dtype=torch.float64).cumsum(1)
+    center = (torch.arange(-2, size + 2, dtype=torch.float64) + 0.5) / size
+
+    def sampled(x: torch.Tensor) -> torch.Tensor:
+        location = torch.stack([x, torch.full_like(x, 0.5)], dim=-1).view(1, -1, 1, 1, 1, 2)
+        return bag.deformable_attention(value, [(1, size)], location, torch.ones_like(location[..., 0])).flatten()
+
+    x = center.clone().requires_grad_()
+    (slope,) = torch.autograd.grad(sampled(x).sum(), x)
+    step = 1e-3 / size
+    left, here, right = sampled(center - step), sampled(center), sampled(center + step)
+    sides = torch.stack([(here - left) / step, (right - here) / step])
+    assert ((slope - sides).abs().amin(dim=0) < 1e-6).all()
+
+
 @pytest.mark.parametrize("needed", [0, 1, 2], ids=["values", "locations", "weights"])
 def test_gradients_of_one_input(needed: int) -> None:
     levels = [(5, 6), (3, 3)]

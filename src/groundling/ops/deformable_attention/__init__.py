@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from groundling.ops.deformable_attention import bag, grid
+from groundling.ops.tracing import is_traced
 
 Implementation = Literal["grid", "bag", "triton"]
 
@@ -55,6 +56,6 @@ def implementation(device: torch.device) -> Implementation:
     """
     if device.type == "cuda" and HAS_TRITON:
         return "triton"
-    if device.type == "cpu" and not torch.compiler.is_compiling():
+    if device.type == "cpu" and not is_traced():
         return "bag"
     return "grid"

@@ -117,8 +117,7 @@ def _corners(location_QHLP2: Tensor, weight_QHLP: Tensor, levels: _Levels) -> li
     # fmin lets a place that is no number point into the table; its weight, and so the result, stays no number.
     cell = torch.fmin(place.detach().floor().clamp_(min=0.0), levels.last_LP2)
     distance = place - cell
-    first = (1.0 - distance.abs()).clamp(min=0.0)
-    second = (1.0 - (distance - levels.step_LP2).abs()).clamp(min=0.0)
+    first, second = _hat(distance), _hat(distance - levels.step_LP2, left_at_0=True)
 
     rows = cell.to(torch.int32).mul_(levels.stride_LP2)
     upper_left = rows[..., 0] + rows[..., 1] + levels.start_HLP
@@ -131,6 +130,16 @@ def _corners(location_QHLP2: Tensor, weight_QHLP: Tensor, levels: _Levels) -> li
         (lower_left, lower * first[..., 0]),
         (lower_left + right, lower * second[..., 0]),
     ]
+
+
+def _hat(distance: Tensor, *, left_at_0: bool = False) -> Tensor:
+    """Return max(0, 1 - |distance|), with the slope of one side at 0.
+
+    Points on a cell's centre are common: fresh models sample there. `abs` has no slope at 0, so that the weights of the
+    two neighbours would not change together; with the right slope here and the left one there they do.
+    """
+    is_right = distance > 0 if left_at_0 else distance >= 0
+    return torch.where(is_right, 1.0 - distance, 1.0 + distance).clamp(min=0.0)
 
 
 def _weighted_sums(row_RC: Tensor, index_QHLP: Tensor, weight_QHLP: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Models that are faster after the first pictures: recorded CUDA graphs on a GPU, compiled parts on a CPU."""
+"""Models that are faster from the second picture of a size on: recorded CUDA graphs."""
 
 import logging
 import threading
@@ -14,10 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils._pytree import tree_leaves, tree_map_only
 
-from groundling.errors import ConfigError
-from groundling.model.feature_enhancer import ImageSelfAttention
 from groundling.model.grounding_dino import GroundingDinoForObjectDetection
-from groundling.model.swin import SwinBlock
 from groundling.structures.features import ImageFeatures, Prediction, TextFeatures
 
 logger = logging.getLogger(__name__)
@@ -30,12 +27,6 @@ MOST_SEEN = 1000
 
 TEXT_MULTIPLE = 16
 """Prompts are padded to a multiple of so many tokens before they meet a picture, so that they share graphs."""
-
-MOST_SIZES = 2
-"""Picture sizes for which a CPU compiles, such as 800 x 1066 and 1066 x 800: each takes about a minute."""
-
-MOST_VERSIONS = 256
-"""Compiled versions of one function, of all layers and sizes together; torch's own limit of 8 is for one."""
 
 STAGES = ("encode_image", "encode_text", "ground")
 
@@ -53,25 +44,19 @@ class Capture(Protocol):
 
 
 def compile_for_inference(model: GroundingDinoForObjectDetection) -> None:
-    """Replace methods of this model by faster ones with the same results up to rounding; see `Detector`.
+    """Replace methods of a model on CUDA by recorded graphs with the same results; see `Detector`.
 
-    They are used only without gradients and in evaluation mode. The weights must not be changed afterwards.
+    They are used only without gradients and in evaluation mode. The weights must not be changed afterwards. On other
+    devices nothing is changed: on the CPU where it was measured, compiled parts were not clearly faster than the plain
+    ones.
 
     Args:
         model: on the device and in the number format in which it is going to be used.
-
-    Raises:
-        ConfigError: there is no C++ compiler for a CPU, or the device is neither a CPU nor CUDA.
     """
-    match model.device.type:
-        case "cuda":
-            replay_graphs(model)
-        case "cpu" if model.dtype == torch.bfloat16:
-            _compile_parts(model)
-        case "cpu":
-            logger.warning("compile=True changes nothing: on a CPU, compiled parts are faster in bfloat16 only.")
-        case other:
-            raise ConfigError(f"compile=True is for CUDA and CPUs, but the model is on {other!r}. Leave it out.")
+    if model.device.type == "cuda":
+        replay_graphs(model)
+    else:
+        logger.warning("compile=True changes nothing on the device %r: it is for CUDA.", model.device.type)
 
 
 class GraphCache:
@@ -247,52 +232,6 @@ def pad_text(text: TextFeatures, multiple: int) -> TextFeatures:
         F.pad(text.same_phrase_BTT, (0, more, 0, more)) | itself_TT,
         F.pad(text.position_BT, (0, more)),
     )
-
-
-def _compile_parts(model: GroundingDinoForObjectDetection) -> None:
-    """Compile what is faster that way on a CPU: the blocks of the image backbone and the enhancer's image half."""
-    try:
-        torch.compile(torch.sin)(torch.zeros(8))
-    except RuntimeError as error:
-        raise ConfigError(
-            f"compile=True needs a working C++ compiler on a CPU ({str(error).splitlines()[0]}). "
-            "Install one such as g++, name it in the environment variable CXX, or leave compile=True out."
-        ) from error
-    for part in model.modules():
-        if isinstance(part, SwinBlock):
-            _replace(part, "forward", _for_first_sizes(SwinBlock.forward, MOST_SIZES))
-        elif isinstance(part, ImageSelfAttention):  # the last chunk of a picture's tokens is a size of its own
-            _replace(part, "_tokens", _for_first_sizes(ImageSelfAttention._tokens, 2 * MOST_SIZES))
-
-
-_COMPILING = threading.Lock()
-"""The compiler's settings are of the whole process."""
-
-
-def _for_first_sizes(plain: Function, most: int) -> Function:
-    """Return a method that is compiled for the first sizes of its inputs, and as it was for others.
-
-    Weights become constants of the compiled code ("freezing"): without that, nothing is won.
-    """
-    import torch._dynamo.config as tracing  # slow to import
-    import torch._inductor.config as compiling
-
-    compiled = torch.compile(plain, dynamic=False)
-    limit = "recompile_limit" if hasattr(tracing, "recompile_limit") else "cache_size_limit"
-    sizes: set[Hashable] = set()
-
-    def method(part: nn.Module, *inputs: Any) -> Any:
-        size = (torch.is_inference_mode_enabled(), *map(_kind, tree_leaves(inputs)))
-        if size in sizes:
-            return compiled(part, *inputs)
-        if len(sizes) >= most:
-            return plain(part, *inputs)
-        with _COMPILING, compiling.patch(freezing=True), tracing.patch({limit: MOST_VERSIONS}):
-            result = compiled(part, *inputs)
-        sizes.add(size)
-        return result
-
-    return method
 
 
 def _replace(module: nn.Module, name: str, faster: Function) -> None:

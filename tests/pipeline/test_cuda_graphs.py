@@ -1,4 +1,4 @@
-"""Recorded and compiled models: the same results, graphs for few shapes only, and nothing that outlives its turn."""
+"""Recorded models: the same results, graphs for few shapes only, and nothing that outlives its turn."""
 
 import copy
 import logging
@@ -11,11 +11,8 @@ import pytest
 import torch
 from torch.utils._pytree import tree_leaves
 
-from groundling.errors import ConfigError
-from groundling.model.feature_enhancer import ImageSelfAttention
-from groundling.model.swin import SwinBlock
-from groundling.pipeline import compiled
-from groundling.pipeline.compiled import GraphCache, compile_for_inference, pad_text, replay_graphs
+from groundling.pipeline import cuda_graphs
+from groundling.pipeline.cuda_graphs import GraphCache, pad_text, replay_graphs
 from groundling.pipeline.detector import Detector
 from groundling.processing.prompt import collate_prompts
 
@@ -252,91 +249,12 @@ def test_threads_share_a_detector(detector, replayed):
         assert_close(found, detector(picture(), labels, threshold=0))
 
 
-# On a CPU
-
-
-@pytest.fixture
-def aot_eager(monkeypatch):
-    """A compiler that traces but does not compile, and counts what it is given."""
-    real, traced = torch.compile, []
-
-    def backend(graph, inputs):
-        traced.append(graph)
-        return graph.forward
-
-    monkeypatch.setattr(torch, "compile", lambda function, **options: real(function, backend=backend, **options))
-    yield traced
-    torch.compiler.reset()
-
-
-def test_float32_on_a_cpu_stays_as_it_is(checkpoint, caplog):
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_on_a_cpu_nothing_changes(checkpoint, caplog, dtype):
     with caplog.at_level(logging.WARNING):
-        detector = Detector.from_pretrained(checkpoint, device="cpu", dtype="float32", compile=True)
-    assert "compile=True changes nothing" in caplog.text
+        detector = Detector.from_pretrained(checkpoint, device="cpu", dtype=dtype, compile=True)
+    assert "compile=True changes nothing on the device 'cpu'" in caplog.text
     assert "ground" not in vars(detector.model)
-
-
-def enhanced(detector, image):
-    """The image tokens after all parts that may be compiled."""
-    with torch.inference_mode():
-        features = detector.encode_images([detector.prepare(image)])
-        tokens = detector.model.model.feature_enhancer(features, detector.encode_text([detector.prompt(LABELS)]))
-    return tokens.image_BSD.float()
-
-
-def test_parts_are_compiled_in_bfloat16(checkpoint, aot_eager, monkeypatch):
-    monkeypatch.setattr(compiled, "MOST_SIZES", 1)
-    plain = Detector.from_pretrained(checkpoint, device="cpu", dtype="bfloat16")
-    faster = Detector.from_pretrained(checkpoint, device="cpu", dtype="bfloat16", compile=True)
-    trial = len(aot_eager)
-    expected = enhanced(plain, picture())
-    assert len(aot_eager) == trial
-    torch.testing.assert_close(enhanced(faster, picture()), expected, rtol=0.05, atol=0.05)
-    first = len(aot_eager)
-    assert first > trial
-    assert len(faster(picture(), OTHER_LABELS, threshold=0)) > 0
-    assert len(aot_eager) == first
-    faster(picture(60, 80), LABELS)  # its tokens count as the last chunk of a picture with many
-    parts = len(aot_eager)
-    other = picture(128, 60)  # one more size is not compiled
-    assert torch.equal(enhanced(faster, other), enhanced(plain, other))
-    assert len(aot_eager) == parts
-
-
-def test_compiled_parts_belong_to_one_model(checkpoint, aot_eager):
-    plain = SwinBlock.forward, ImageSelfAttention._tokens
-    model = Detector.from_pretrained(checkpoint, device="cpu", dtype="bfloat16", compile=True).model
-    assert (SwinBlock.forward, ImageSelfAttention._tokens) == plain
-    changed = [part for part in model.modules() if {"forward", "_tokens"} & set(vars(part))]
-    assert {type(part) for part in changed} == {SwinBlock, ImageSelfAttention}
-    trial = len(aot_eager)
-    inputs = collate_prompts([Detector.from_pretrained(checkpoint).prompt(LABELS)])
-    model(torch.randn(1, 3, 64, 64), **inputs).logits.float().nan_to_num(neginf=0.0).sum().backward()
-    assert len(aot_eager) == trial
-
-
-def test_no_compiler(tiny_detector, monkeypatch):
-    def fail(*inputs):
-        raise RuntimeError("InvalidCxxCompiler: No working C++ compiler found\nand more")
-
-    monkeypatch.setattr(torch, "compile", lambda function: fail)
-    with pytest.raises(ConfigError, match=r"needs a working C\+\+ compiler .*No working C\+\+ compiler found\)\. Inst"):
-        compile_for_inference(copy.deepcopy(tiny_detector).bfloat16())
-
-
-def test_other_devices(tiny_detector):
-    with pytest.raises(ConfigError, match="for CUDA and CPUs, but the model is on 'meta'"):
-        compile_for_inference(copy.deepcopy(tiny_detector).to("meta"))
-
-
-@pytest.mark.slow
-def test_compiled_by_the_default_backend(checkpoint):
-    plain = Detector.from_pretrained(checkpoint, device="cpu", dtype="bfloat16")
-    faster = Detector.from_pretrained(checkpoint, device="cpu", dtype="bfloat16", compile=True)
-    for size in ((80, 60), (60, 80), (128, 60), (80, 60)):
-        image = picture(*size)
-        torch.testing.assert_close(enhanced(faster, image), enhanced(plain, image), rtol=0.1, atol=0.1)
-    torch.compiler.reset()
 
 
 # On a GPU
@@ -346,9 +264,9 @@ def test_compiled_by_the_default_backend(checkpoint):
 def test_cuda_graphs_give_the_same(checkpoint, monkeypatch):
     plain = Detector.from_pretrained(checkpoint, device="cuda", dtype="float32")
     recorded = []
-    record = compiled.CudaCapture.__call__
+    record = cuda_graphs.CudaCapture.__call__
     monkeypatch.setattr(
-        compiled.CudaCapture, "__call__", lambda self, function: (recorded.append(1), record(self, function))[1]
+        cuda_graphs.CudaCapture, "__call__", lambda self, function: (recorded.append(1), record(self, function))[1]
     )
     faster = Detector.from_pretrained(checkpoint, device="cuda", dtype="float32", compile=True)
     asked = [(picture(*size), labels) for size in ((80, 60), (60, 90)) for labels in (LABELS, OTHER_LABELS)]
