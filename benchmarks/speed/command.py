@@ -89,10 +89,19 @@ def _run(arguments: Sequence[str]) -> int:
         return DONE
     if options.render:
         for file in options.render:
-            _print(_read(file), as_markdown=options.markdown)
+            try:
+                _print(_read(file), as_markdown=options.markdown)
+            except (KeyError, TypeError) as error:
+                raise CaseError(
+                    f"{file} was not written by this benchmark ({error}). Give a file of --json."
+                ) from error
         return DONE
     if options.rounds < 1:
         made.error(f"argument --rounds: must be at least 1, got {options.rounds}")
+    if options.threads is not None and options.threads < 1:
+        made.error(f"argument --threads: must be at least 1, got {options.threads}")
+    if options.json and (options.json.is_dir() or not options.json.parent.is_dir()):
+        made.error(f"argument --json: {options.json} must be a file in a folder that exists")
     cases = choose_cases(options.case, options.group, options.device)
 
     from benchmarks.speed.session import Session  # only now: torch and transformers take seconds

@@ -196,7 +196,7 @@ class ImageTextFusion(nn.Module):
         return self.text_scale * update_BTD
 
     def _split(self, x_BNE: Tensor) -> Tensor:
-        return x_BNE.view(*x_BNE.shape[:2], self.num_heads, -1).transpose(1, 2)
+        return x_BNE.view(*x_BNE.shape[:2], self.num_heads, x_BNE.shape[2] // self.num_heads).transpose(1, 2)
 
     def _heads(self, weight_E: Tensor) -> Tensor:
         """Split the first axis into heads and the width of a head."""
@@ -208,8 +208,8 @@ class Projection(nn.Module):
 
     def __init__(self, input_width: int, output_width: int) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.empty(output_width, input_width))
-        self.bias = nn.Parameter(torch.zeros(output_width))
+        layer = nn.Linear(input_width, output_width)
+        self.weight, self.bias = layer.weight, layer.bias
 
     def forward(self) -> tuple[Tensor, Tensor]:
         """Return weight [O, I] and bias [O]; it is called for them, so that what wraps a module can change them."""

@@ -25,7 +25,7 @@ def bidirectional_weights(
             Where text tokens choose among image tokens, the softmax would not see it.
         valid_BS: False on padding of the pictures; None where there is none.
     """
-    score_BHTS = (key_BHTD.flatten(1, 2) @ image_BSD.mT).view(*key_BHTD.shape[:3], -1)
+    score_BHTS = (key_BHTD.flatten(1, 2) @ image_BSD.mT).view(*key_BHTD.shape[:3], image_BSD.shape[1])
     to_text_BHTS = (score_BHTS + offset_BHT1).softmax(dim=2)
     if valid_BS is not None:
         score_BHTS = score_BHTS.masked_fill(~valid_BS[:, None, None], -torch.inf)

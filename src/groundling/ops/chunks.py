@@ -28,7 +28,7 @@ def in_chunks(function: Callable[..., Tensor], *inputs_BN: Tensor, recompute: bo
         function: takes slices [B, n, ...] of the inputs and returns [B, n, ...].
         *inputs_BN: tensors [B, N, ...].
         recompute: what to do where gradients are recorded: hand over all tokens at once, or forget what lies between
-            and compute it again for the gradients (Chen et al. 2016).
+            and compute it again for the gradients (Chen et al. 2016), which `torch.func` cannot follow.
 
     Returns:
         The result for all tokens, [B, N, ...].

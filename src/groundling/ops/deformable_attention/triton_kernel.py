@@ -31,7 +31,9 @@ from groundling.errors import ConfigError, MissingExtraError
 try:
     import triton
     import triton.language as tl
-except ImportError as error:
+
+    triton.jit  # noqa: B018  (a folder of that name is importable too)
+except (ImportError, AttributeError, RuntimeError) as error:
     raise MissingExtraError(
         f"Triton's kernels need the package 'triton', which cannot be imported ({error}). "
         "torch for CUDA on Linux brings it along. Install both again."
