@@ -13,16 +13,8 @@ def deformable_attention(
 ) -> Tensor:
     """Sample each level at a few points for each query and head, and add the samples up by weight.
 
-    Args:
-        value_BSHC: values of all levels, level after level, row by row.
-        level_shapes: (height, width) of each level; their products sum to S.
-        location_BQHLP2: where to sample, (x, y) in 0..1 of each level; bilinear, zero outside.
-        weight_BQHLP: weights, which sum to 1 over levels and points.
-
-    Returns:
-        The weighted sums with the heads side by side, [B, Q, H * C], in the type of the values. They are computed in
-        float32 at least: half precision cannot tell neighbouring cells of a large map apart, and torch's sampling in
-        half precision returns garbage on CPUs.
+    See `groundling.ops.deformable_attention`. The sums are computed in float32 at least: torch's sampling in half
+    precision returns garbage on CPUs.
     """
     batch, _, heads, channels = value_BSHC.shape
     queries, points = location_BQHLP2.shape[1], location_BQHLP2.shape[4]
