@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     )
     from groundling.structures.detections import Detection, Detections
     from groundling.structures.prompt import Caption, Prompt
+    from groundling.structures.vocabulary import Vocabulary
 
 _HOMES = {
     "AutoConfig": "auto",
@@ -65,6 +66,7 @@ _HOMES = {
     "Prompt": "structures.prompt",
     "PromptError": "errors",
     "SwinConfig": "configuration",
+    "Vocabulary": "structures.vocabulary",
 }
 
 __all__ = [
@@ -96,6 +98,7 @@ __all__ = [
     "Prompt",
     "PromptError",
     "SwinConfig",
+    "Vocabulary",
     "__version__",
 ]
 

@@ -75,6 +75,7 @@ def test_chunks_ask_for_every_name(detector):
 
 
 def test_the_picture_and_the_names_are_encoded_once(detector, monkeypatch):
+    detector = Detector(detector.model, detector.processor)  # which remembers no prompt yet
     calls = {"encode_image": 0, "encode_text": 0, "ground": 0}
     for name in calls:
         original = getattr(detector.model, name)

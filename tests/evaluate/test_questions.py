@@ -10,7 +10,7 @@ from groundling import Caption
 from groundling.data.record import Record
 from groundling.errors import DatasetError, PromptError
 from groundling.evaluate import PROTOCOLS
-from groundling.evaluate.questions import Questioner, pack, plain_name
+from groundling.evaluate.questions import Questioner, plain_name
 from groundling.processing import GroundingDinoTokenizer
 
 BOX = (0, 0, 10, 10)
@@ -19,21 +19,6 @@ BOX = (0, 0, 10, 10)
 @pytest.fixture(scope="module")
 def tokenizer():
     return GroundingDinoTokenizer.default()
-
-
-@pytest.mark.parametrize(
-    ("lengths", "limit", "most", "chunks"),
-    [
-        pytest.param([], 8, None, [], id="empty"),
-        pytest.param([2, 2, 2], 8, None, [[0, 1, 2]], id="all in one"),
-        pytest.param([2, 2, 3], 8, None, [[0, 1], [2]], id="one too many"),
-        pytest.param([2, 2, 2], 8, 2, [[0, 1], [2]], id="most"),
-        pytest.param([2, 9, 2], 8, None, [[0], [1], [2]], id="too long alone"),
-        pytest.param([6, 6], 8, None, [[0], [1]], id="each full"),
-    ],
-)
-def test_pack(lengths, limit, most, chunks):
-    assert pack(lengths, limit, most) == chunks
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,8 @@ import torch
 from torch.utils._pytree import tree_leaves
 
 from groundling.pipeline import cuda_graphs
-from groundling.pipeline.cuda_graphs import GraphCache, pad_text, replay_graphs
+from groundling.ops.features import pad_text
+from groundling.pipeline.cuda_graphs import GraphCache, replay_graphs
 from groundling.pipeline.detector import Detector
 from groundling.processing.prompt import collate_prompts
 
@@ -182,7 +183,7 @@ def test_pictures_and_prompts_give_the_same(detector, replayed, capture):
     for _ in range(3):
         for (image, labels), one in zip(asked, expected, strict=True):
             assert_close(replayed(image, labels, threshold=0), one)
-    assert capture.captured == 2 + 2 + 2  # sizes, lengths of prompts, and sizes with one bucket of prompts
+    assert capture.captured == 2 + 2  # sizes, and sizes with one bucket of prompts; prompts are remembered
 
 
 def test_prompts_of_one_bucket_share_a_graph(replayed, capture):

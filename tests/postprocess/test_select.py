@@ -2,7 +2,8 @@ import pytest
 import torch
 
 from groundling.errors import ConfigError, PromptError
-from groundling.postprocess import class_wise_nms, label_scores, select_detections
+from groundling.postprocess import SelectionRules, Words, choose_boxes, class_wise_nms, label_scores, score_boxes
+from groundling.structures.prompt import NEGATIVE
 
 LABELS = ((1,), (3, 4), (6,))
 HEIGHT_AND_WIDTH = (50, 80)
@@ -14,8 +15,14 @@ def predictions(queries: int = 60, seed: int = 0) -> tuple[torch.Tensor, torch.T
     return logits, torch.rand(queries, 4, generator=generator)
 
 
-def select(logits, boxes, labels=LABELS, **options):
-    return select_detections(logits, boxes, labels, **{"image_hw": HEIGHT_AND_WIDTH, "threshold": 0.3, **options})
+def score(logits, boxes, words, *, image_hw=HEIGHT_AND_WIDTH, **options):
+    return score_boxes(logits, boxes, words, image_hw=image_hw, rules=SelectionRules(**options))
+
+
+def select(logits, boxes, labels=LABELS, *, image_hw=HEIGHT_AND_WIDTH, **options):
+    words = Words(labels, range(len(labels)), [None] * len(labels))
+    rules = SelectionRules(**options)
+    return choose_boxes([score_boxes(logits, boxes, words, image_hw=image_hw, rules=rules)], rules)
 
 
 @pytest.mark.parametrize("aggregate", ["mean", "max"])
@@ -95,8 +102,58 @@ def test_identical_boxes_of_different_labels_both_stay() -> None:
         ({"nms_iou": 2.0}, ConfigError, r"nms_iou must be within 0\.\.1"),
         ({"image_hw": (0, 4)}, ConfigError, "image_hw must be the height and width"),
         ({"aggregate": "sum"}, ConfigError, "aggregate='sum' is not known"),
+        ({"nms_across_labels": True}, ConfigError, "needs an overlap to suppress from"),
     ],
 )
 def test_bad_options(options, error, message) -> None:
     with pytest.raises(error, match=message):
         select(*predictions(), **options)
+
+
+def test_synonyms_take_the_best_word() -> None:
+    logits, boxes = predictions()
+    found = score(logits, boxes, Words(((1,), (3,), (6,)), (0, 1, 0), (None, None)), threshold=0.0)
+    probability = logits.sigmoid()
+    expected = torch.stack([probability[:, [1, 6]].amax(dim=1), probability[:, 3]], dim=1)
+    assert torch.equal(found.label_scores, expected)
+    assert torch.equal(found.scores, expected.amax(dim=1))
+
+
+def test_what_a_negative_describes_better_is_dropped() -> None:
+    logits = torch.tensor([[0.0, 2, 1], [0, 1, 2], [0, 1, 1]])  # the label's token, then the negative's
+    found = score(logits, torch.rand(3, 4), Words(((1,), (2,)), (0, NEGATIVE), (None,)))
+    assert found.query_ids.tolist() == [0, 2]
+    assert found.label_scores.shape == (2, 1)
+
+
+def test_labels_have_thresholds_of_their_own() -> None:
+    logits = torch.tensor([[0.0, 1, -9], [0, -9, 1], [0, 3, -9]])
+    words = Words(((1,), (2,)), (0, 1), (0.9, None))
+    assert score(logits, torch.rand(3, 4), words, threshold=0.5).query_ids.tolist() == [1, 2]
+
+
+def test_prompts_are_merged_into_one_order() -> None:
+    logits, boxes = predictions()
+    first = score(logits, boxes, Words(((1,),), (2,), (None,) * 3))
+    second = score(logits, boxes, Words(((3, 4), (6,)), (0, 1), (None,) * 3))
+    found = choose_boxes([first, second], SelectionRules(nms_iou=1.0))
+    assert sorted(found.scores.tolist(), reverse=True) == found.scores.tolist()
+    assert len(found.scores) == len(first.scores) + len(second.scores)
+    assert set(found.label_ids.tolist()) == {0, 1, 2}
+    assert found.label_scores is None
+    fewer = choose_boxes([first, second], SelectionRules())
+    assert torch.equal(fewer.query_ids, choose_boxes([first, second], SelectionRules(nms_iou=0.7)).query_ids)
+    assert len(fewer.scores) < len(found.scores)
+
+
+def test_one_label_for_each_thing() -> None:
+    logits = torch.tensor([[0.0, 3, -9], [0, -9, 2], [0, 1, -9]])
+    boxes = torch.tensor([[0.5, 0.5, 0.4, 0.4]] * 2 + [[0.2, 0.2, 0.1, 0.1]])
+    assert select(logits, boxes, [(1,), (2,)], nms_iou=0.5, nms_across_labels=True).query_ids.tolist() == [0, 2]
+
+
+def test_a_box_around_a_group_is_dropped() -> None:
+    logits = torch.tensor([[0.0, 3], [0, 2], [0, 1]])
+    boxes = torch.tensor([[0.5, 0.5, 0.8, 0.4], [0.3, 0.5, 0.2, 0.3], [0.7, 0.5, 0.2, 0.3]])
+    assert select(logits, boxes, [(1,)], drop_groups=True).query_ids.tolist() == [1, 2]
+    assert select(logits, boxes, [(1,)]).query_ids.tolist() == [0, 1, 2]

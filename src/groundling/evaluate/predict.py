@@ -16,15 +16,12 @@ from groundling.evaluate.found import Found
 from groundling.evaluate.protocol import EvaluationProtocol
 from groundling.evaluate.questions import Question, Questioner
 from groundling.evaluate.rank import Pairs, merge_pairs, rank_pairs
+from groundling.ops.features import stack_text, take_images
 from groundling.pipeline.detector import Detector
-from groundling.structures.features import ImageFeatures, TextFeatures
-from groundling.structures.prompt import Prompt
+from groundling.structures.features import ImageFeatures
 
 WINDOW = 8
 """Batches that are looked at together to find pictures of one size; it changes speed, not results."""
-
-MOST_KEPT_TEXTS = 256
-"""Encoded prompts that are kept; the 1,203 names of LVIS are about 20 prompts."""
 
 
 class _Asked(NamedTuple):
@@ -47,7 +44,6 @@ class Predictor:
     def __init__(self, detector: Detector, names: tuple[str, ...], protocol: EvaluationProtocol) -> None:
         self._detector, self._protocol = detector, protocol
         self._questioner = Questioner(detector.processor.tokenizer, detector.model.config.max_text_len, names, protocol)
-        self._texts: dict[Prompt, TextFeatures] = {}
         self._images: tuple[list[Path | int], ImageFeatures] | None = None
 
     def predict(self, dataset: Dataset, indices: Sequence[int], batch_size: int = 1) -> Iterator[Found]:
@@ -92,7 +88,7 @@ class Predictor:
         parts: list[list[Pairs]] = [[] for _ in batch]
         for number in range(count):
             prompts = [one.question.prompts[number] for one in batch]
-            prediction = self._detector.ground(image, self._encode_text(prompts))
+            prediction = self._detector.ground(image, stack_text(self._detector.text_features(prompts)))
             for place, (one, prompt) in enumerate(zip(batch, prompts, strict=True)):
                 width, height = one.record.image_wh
                 pairs = rank_pairs(
@@ -117,13 +113,7 @@ class Predictor:
         else:
             image = self._encode_pixels([batch[pictures.index(picture)].record for picture in different])
             self._images = different, image
-        rows = torch.tensor([different.index(picture) for picture in pictures], device=image.token_BSD.device)
-        return image._replace(
-            token_BSD=image.token_BSD[rows],
-            position_BSD=image.position_BSD[rows],
-            valid_BS=image.valid_BS[rows],
-            valid_ratio_BL2=image.valid_ratio_BL2[rows],
-        )
+        return take_images(image, [different.index(picture) for picture in pictures])
 
     def _encode_pixels(self, records: Sequence[Record]) -> ImageFeatures:
         prepared = [self._detector.prepare(record.open()) for record in records]
@@ -135,16 +125,6 @@ class Predictor:
                     f"picture has {width} x {height}. Correct the annotations or the picture."
                 )
         return self._detector.encode_images(prepared)
-
-    def _encode_text(self, prompts: Sequence[Prompt]) -> TextFeatures:
-        """Encode one prompt for each picture; a prompt that all share is encoded once for the data set."""
-        if any(prompt != prompts[0] for prompt in prompts):
-            return self._detector.encode_text(prompts)
-        if prompts[0] not in self._texts:
-            if len(self._texts) >= MOST_KEPT_TEXTS:
-                self._texts.clear()
-            self._texts[prompts[0]] = self._detector.encode_text(prompts[:1])
-        return self._texts[prompts[0]]
 
 
 def _batches(asked: Sequence[_Asked], batch_size: int) -> Iterator[list[_Asked]]:

@@ -5,7 +5,7 @@ from typing import Literal, get_args
 
 from groundling.errors import ConfigError
 from groundling.postprocess.label_scores import Aggregation
-from groundling.postprocess.select import check_selection
+from groundling.postprocess.select import SelectionRules
 
 QuestionKind = Literal["names", "labels", "expressions", "caption"]
 """What each picture is asked for: all names of the data set; the picture's own labels and those known to be absent;
@@ -65,9 +65,7 @@ class EvaluationProtocol:
             raise ConfigError(f"chunk must be at least 1 name, or None; got {self.chunk!r}.")
         if self.top_k is None:
             raise ConfigError("top_k must be a number of boxes, got None.")
-        check_selection(
-            threshold=self.threshold or 0.0, top_k=self.top_k, nms_iou=self.nms_iou, aggregate=self.aggregate
-        )
+        SelectionRules(self.threshold or 0.0, self.top_k, self.nms_iou, aggregate=self.aggregate)  # checks them
 
     @property
     def is_per_label(self) -> bool:

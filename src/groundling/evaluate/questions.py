@@ -1,18 +1,15 @@
 """From a record to the prompts that are put to the model."""
 
 import re
-from collections.abc import Sequence
 from typing import NamedTuple
 
 from groundling.data.record import Record
 from groundling.errors import DatasetError, PromptError
 from groundling.evaluate.protocol import EvaluationProtocol
-from groundling.processing.prompt import build_caption_prompt, build_prompt
+from groundling.processing.packing import PROMPT_ENDS, pack
+from groundling.processing.prompt import build_caption_prompt, join_labels, tokenize_label
 from groundling.processing.tokenizer import GroundingDinoTokenizer
 from groundling.structures.prompt import Prompt
-
-PROMPT_ENDS = 2
-"""Tokens of a prompt that belong to no label: [CLS] and [SEP]."""
 
 _IN_BRACKETS = re.compile(r"\([^()]*\)")
 
@@ -54,7 +51,7 @@ class Questioner:
         if protocol.question == "names" and not names:
             raise DatasetError("The data set has no names to ask for. Evaluate captions or expressions instead.")
         self._tokenizer, self._max_tokens, self._names, self._protocol = tokenizer, max_tokens, names, protocol
-        self._lengths: dict[str, int] = {}
+        self._words: dict[str, list[int]] = {}
         self._last: Question | None = None
 
     def question(self, record: Record) -> Question:
@@ -80,21 +77,19 @@ class Questioner:
             prompt = build_caption_prompt(self._tokenizer, record.caption, self._max_tokens)
             return Question(labels, (prompt,), (tuple(range(len(labels))),))
         texts = [plain_name(label) for label in labels] if self._protocol.plain_names else list(labels)
-        if self._protocol.question == "expressions":
-            chunks = [[index] for index in range(len(labels))]
-        else:
-            chunks = pack([self._length(text) for text in texts], self._max_tokens, self._protocol.chunk)
+        words = [self._tokenize(text, index) for index, text in enumerate(texts)]
+        most = 1 if self._protocol.question == "expressions" else self._protocol.chunk
+        chunks = pack([len(own) + 1 for own in words], self._max_tokens - PROMPT_ENDS, most)
         prompts = [
-            build_prompt(self._tokenizer, [texts[index] for index in chunk], self._max_tokens) for chunk in chunks
+            join_labels(self._tokenizer, [texts[i] for i in chunk], [words[i] for i in chunk], self._max_tokens)
+            for chunk in chunks
         ]
         return Question(labels, tuple(prompts), tuple(tuple(chunk) for chunk in chunks))
 
-    def _length(self, text: str) -> int:
-        """Count the tokens that a label takes in a prompt, with its separator."""
-        if text not in self._lengths:
-            alone = build_prompt(self._tokenizer, [text], self._max_tokens)
-            self._lengths[text] = len(alone.token_ids) - PROMPT_ENDS
-        return self._lengths[text]
+    def _tokenize(self, text: str, index: int) -> list[int]:
+        if text not in self._words:
+            self._words[text] = tokenize_label(self._tokenizer, text, f"Label {index}")
+        return self._words[text]
 
 
 def asked_labels(record: Record, names: tuple[str, ...], protocol: EvaluationProtocol) -> tuple[str, ...]:
@@ -104,28 +99,6 @@ def asked_labels(record: Record, names: tuple[str, ...], protocol: EvaluationPro
     if protocol.question != "labels":
         return record.labels
     return tuple(dict.fromkeys((*record.labels, *(names if record.absent is None else record.absent))))
-
-
-def pack(lengths: Sequence[int], max_tokens: int, most: int | None = None) -> list[list[int]]:
-    """Divide labels into prompts: in order, each prompt as full as it can be.
-
-    Args:
-        lengths: tokens of each label with its separator.
-        max_tokens: tokens of a prompt with its two ends.
-        most: most labels of a prompt; None is no limit.
-
-    Returns:
-        The indices of the labels of each prompt; a label that is too long alone stands alone.
-    """
-    chunks: list[list[int]] = []
-    room = 0
-    for index, length in enumerate(lengths):
-        if not chunks or length > room or len(chunks[-1]) == most:
-            chunks.append([])
-            room = max_tokens - PROMPT_ENDS
-        chunks[-1].append(index)
-        room -= length
-    return chunks
 
 
 def plain_name(name: str) -> str:

@@ -22,14 +22,19 @@ def area(box_xyxy: Tensor) -> Tensor:
     return size[..., 0] * size[..., 1]
 
 
-def iou_and_union(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
-    """Return intersection over union and union of corner boxes that broadcast against each other."""
+def intersection(first: Tensor, second: Tensor) -> Tensor:
+    """Return the area that corner boxes, which broadcast against each other, have in common."""
     low = torch.maximum(first[..., :2], second[..., :2])
     high = torch.minimum(first[..., 2:], second[..., 2:])
     size = (high - low).clamp(min=0)
-    intersection = size[..., 0] * size[..., 1]
-    union = area(first) + area(second) - intersection
-    return intersection / union.clamp(min=torch.finfo(union.dtype).tiny), union
+    return size[..., 0] * size[..., 1]
+
+
+def iou_and_union(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+    """Return intersection over union and union of corner boxes that broadcast against each other."""
+    shared = intersection(first, second)
+    union = area(first) + area(second) - shared
+    return shared / union.clamp(min=torch.finfo(union.dtype).tiny), union
 
 
 def pairwise_iou(first_N4: Tensor, second_M4: Tensor) -> Tensor:

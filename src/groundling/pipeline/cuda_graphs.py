@@ -11,10 +11,10 @@ from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from groundling.model.grounding_dino import GroundingDinoForObjectDetection
+from groundling.ops.features import pad_text
 from groundling.structures.features import ImageFeatures, Prediction, TextFeatures
 
 logger = logging.getLogger(__name__)
@@ -214,24 +214,9 @@ def replay_graphs(
 def _ground_padded(
     ground: Function, model: GroundingDinoForObjectDetection, image: ImageFeatures, text: TextFeatures
 ) -> Prediction:
-    found: Prediction = ground(model, image, pad_text(text, TEXT_MULTIPLE))
-    return found._replace(logit_BQT=found.logit_BQT[..., : text.token_BTD.shape[1]])
-
-
-def pad_text(text: TextFeatures, multiple: int) -> TextFeatures:
-    """Append padding, which no token and no picture looks at, up to the next multiple of a number of tokens.
-
-    This is done to features and not to token ids: there, padding can make a phrase of what was none.
-    """
     length = text.token_BTD.shape[1]
-    more = -length % multiple
-    itself_TT = torch.eye(length + more, dtype=torch.bool, device=text.token_BTD.device)
-    return TextFeatures(
-        F.pad(text.token_BTD, (0, 0, 0, more)),
-        F.pad(text.valid_BT, (0, more)),
-        F.pad(text.same_phrase_BTT, (0, more, 0, more)) | itself_TT,
-        F.pad(text.position_BT, (0, more)),
-    )
+    found: Prediction = ground(model, image, pad_text(text, length + -length % TEXT_MULTIPLE))
+    return found._replace(logit_BQT=found.logit_BQT[..., :length])
 
 
 def _replace(module: nn.Module, name: str, faster: Function) -> None:

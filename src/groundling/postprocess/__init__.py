@@ -10,20 +10,24 @@ from groundling.postprocess.documented import (
     phrase_token_ids,
 )
 from groundling.postprocess.label_scores import Aggregation, label_scores
-from groundling.postprocess.nms import class_wise_nms
-from groundling.postprocess.select import Selection, select_detections
+from groundling.postprocess.nms import class_wise_nms, without_groups
+from groundling.postprocess.select import Selection, SelectionRules, Words, choose_boxes, score_boxes
 
 __all__ = [
     "Aggregation",
     "HasBoxes",
     "PhraseDetections",
     "Selection",
+    "SelectionRules",
     "TargetSizes",
     "TokenDetections",
+    "Words",
+    "choose_boxes",
     "class_wise_nms",
     "detect_phrases",
     "detect_tokens",
     "label_scores",
     "phrase_token_ids",
-    "select_detections",
+    "score_boxes",
+    "without_groups",
 ]

@@ -1,7 +1,7 @@
 """From labels to a prompt, with each label's tokens fixed when it is built."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -10,6 +10,7 @@ from groundling.errors import PromptError
 from groundling.processing.text_batch import TokenRow
 from groundling.processing.tokenizer import GroundingDinoTokenizer
 from groundling.structures.prompt import Caption, Prompt
+from groundling.structures.vocabulary import check_labels
 
 _SENTENCE_END = re.compile(r"[.?]")
 
@@ -28,13 +29,46 @@ def build_prompt(tokenizer: GroundingDinoTokenizer, labels: Sequence[str], max_t
     Raises:
         PromptError: there are no labels, one has no word that the tokenizer knows, or there are too many tokens.
     """
-    labels = _checked_labels(labels)
-    delimiters, stop = _delimiters(tokenizer), tokenizer.convert_tokens_to_ids(".")
+    labels = check_labels(labels)
+    words = [tokenize_label(tokenizer, label, f"Label {index}") for index, label in enumerate(labels)]
+    return join_labels(tokenizer, labels, words, max_tokens)
+
+
+def tokenize_label(tokenizer: GroundingDinoTokenizer, label: str, place: str) -> list[int]:
+    """Return the token ids of one label, without those that would end it for the model.
+
+    Args:
+        tokenizer: splits the label.
+        label: a name.
+        place: how messages call it, such as "Label 3".
+
+    Raises:
+        PromptError: it has no word that the tokenizer knows.
+    """
+    delimiters = _delimiters(tokenizer)
+    row = tokenizer.encode_with_offsets(label, add_special_tokens=False)
+    own = [token for token in row.ids if token not in delimiters]
+    _check_known(own, tokenizer, place, label)
+    return own
+
+
+def join_labels(
+    tokenizer: GroundingDinoTokenizer, labels: Sequence[str], words: Sequence[Sequence[int]], max_tokens: int
+) -> Prompt:
+    """Join labels that are already tokenised to one prompt; see `build_prompt`.
+
+    Args:
+        tokenizer: knows the separators.
+        labels: the labels.
+        words: for each label its tokens, from `tokenize_label`.
+        max_tokens: how many tokens the model reads.
+
+    Raises:
+        PromptError: there are too many tokens.
+    """
+    stop = tokenizer.convert_tokens_to_ids(".")
     token_ids, label_tokens = [tokenizer.cls_token_id], []
-    for index, label in enumerate(labels):
-        row = tokenizer.encode_with_offsets(label, add_special_tokens=False)
-        own = [token for token in row.ids if token not in delimiters]
-        _check_known(own, tokenizer, f"Label {index}", label)
+    for own in words:
         label_tokens.append(tuple(range(len(token_ids), len(token_ids) + len(own))))
         token_ids += [*own, stop]
     token_ids.append(tokenizer.sep_token_id)
@@ -114,27 +148,6 @@ def collate_prompts(prompts: Sequence[Prompt], *, pad_token_id: int = 0) -> dict
         "token_type_ids": torch.zeros_like(input_ids),
         "attention_mask": attention_mask,
     }
-
-
-def _checked_labels(labels: Sequence[str]) -> list[str]:
-    if isinstance(labels, str):
-        raise PromptError(
-            f"The labels are one string, {labels!r:.80}. Give a list such as ['a cat', 'a remote control'], or split a "
-            "prompt with labels_from_text."
-        )
-    if not isinstance(labels, Iterable) or isinstance(labels, Set | Mapping | bytes):  # a set has no order to index
-        raise PromptError(f"The labels must be a list of names, got {type(labels).__name__}.")
-    labels = list(labels)
-    if not labels:
-        raise PromptError("There are no labels. Give at least one, such as ['a cat'].")
-    for index, label in enumerate(labels):
-        if not isinstance(label, str):
-            raise PromptError(f"Label {index} is of type {type(label).__name__}, not a string: {label!r:.80}.")
-        if any("\ud800" <= letter <= "\udfff" for letter in label):
-            raise PromptError(f"Label {index} ({label!a:.80}) holds half a character (a surrogate).")
-        if not label.strip():
-            raise PromptError(f"Label {index} is blank ({label!r}). Name what to find, or remove it.")
-    return labels
 
 
 def _delimiters(tokenizer: GroundingDinoTokenizer) -> frozenset[int]:

@@ -88,3 +88,44 @@ class Prompt:
                     f"The label {label!r} names token positions {positions}, but the prompt has "
                     f"{len(self.token_ids)} tokens."
                 )
+
+
+NEGATIVE = -1
+"""The label id of a word that competes for boxes and is dropped."""
+
+
+@dataclass(frozen=True, slots=True)
+class PromptSet:
+    """Everything that one picture is asked, in prompts that the model can read.
+
+    Attributes:
+        labels: the caller's labels in the caller's order and spelling; a detection's label is an index into this.
+        prompts: at least one. Their labels are words: labels of the caller, synonyms, negatives.
+        label_ids: for each prompt and each of its words the label that it stands for, an index into `labels`, or
+            NEGATIVE. Several words may stand for one label.
+        thresholds: for each label the score that its boxes must exceed; None takes the general threshold.
+
+    Raises:
+        PromptError: the parts do not fit each other.
+    """
+
+    labels: tuple[str, ...]
+    prompts: tuple[Prompt, ...]
+    label_ids: tuple[tuple[int, ...], ...]
+    thresholds: tuple[float | None, ...]
+
+    def __post_init__(self) -> None:
+        fitting = len(self.prompts) == len(self.label_ids) and all(
+            len(prompt.labels) == len(ids) for prompt, ids in zip(self.prompts, self.label_ids, strict=True)
+        )
+        meant = {label for ids in self.label_ids for label in ids} - {NEGATIVE}
+        if not self.prompts or not fitting or meant != set(range(len(self.labels))):
+            raise PromptError("A set of prompts needs a label for each of their words, and a word for each label.")
+        if len(self.thresholds) != len(self.labels):
+            raise PromptError(f"There are {len(self.labels)} labels and {len(self.thresholds)} thresholds.")
+
+    @classmethod
+    def of(cls, prompt: Prompt) -> "PromptSet":
+        """Return the set of a single prompt whose words are the caller's labels."""
+        count = len(prompt.labels)
+        return cls(prompt.labels, (prompt,), (tuple(range(count)),), (None,) * count)

@@ -1,0 +1,120 @@
+"""Prompts as the model sees them, to be used for many pictures and kept in a file."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from groundling.errors import PromptError
+from groundling.files import atomic_path
+from groundling.structures.features import TextFeatures
+from groundling.structures.prompt import Prompt, PromptSet
+
+FORMAT = "groundling prompt encoding 1"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PromptEncoding:
+    """What `Detector.encode` makes of labels.
+
+    Attributes:
+        prompts: the labels in prompts.
+        features: for each prompt what the text backbone makes of it, one row without padding.
+        model: fingerprint of the text backbone's weights; only a detector with the same weights can use it.
+    """
+
+    prompts: PromptSet
+    features: tuple[TextFeatures, ...]
+    model: str
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The caller's labels; a detection's label is an index into them."""
+        return self.prompts.labels
+
+    def __repr__(self) -> str:
+        tokens = sum(len(prompt.token_ids) for prompt in self.prompts.prompts)
+        return f"PromptEncoding({len(self.labels)} labels, {len(self.features)} prompts, {tokens} tokens)"
+
+    def to(self, device: torch.device) -> Self:
+        """Return it with its features on a device."""
+        moved = tuple(TextFeatures(*(part.to(device) for part in text)) for text in self.features)
+        return replace(self, features=moved)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write a .safetensors file; an existing file is replaced only by a complete one.
+
+        Raises:
+            OSError: the file cannot be written.
+        """
+        tensors = {
+            f"{number}.{name}": part.contiguous().cpu()
+            for number, text in enumerate(self.features)
+            for name, part in zip(TextFeatures._fields, text, strict=True)
+        }
+        about = {"format": FORMAT, "model": self.model, "prompts": json.dumps(_to_plain(self.prompts))}
+        with atomic_path(Path(path).expanduser()) as temporary:
+            save_file(tensors, temporary, metadata=about)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """Read what `save` wrote.
+
+        Raises:
+            PromptError: the file is not of that form.
+            OSError: the file cannot be read.
+        """
+        place = Path(path).expanduser()
+        with place.open("rb"):
+            pass  # a missing file is an OSError with its name
+        try:
+            with safe_open(place, "pt") as file:
+                about = file.metadata() or {}
+                if about.get("format") != FORMAT:
+                    raise PromptError(f"{place} holds no encoded prompts. Give what PromptEncoding.save wrote.")
+                prompts = _from_plain(json.loads(about["prompts"]))
+                features = tuple(
+                    TextFeatures(*(file.get_tensor(f"{number}.{name}") for name in TextFeatures._fields))
+                    for number in range(len(prompts.prompts))
+                )
+            return cls(prompts, features, about["model"])
+        except (SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
+            raise PromptError(f"{place} is damaged or of another kind ({error}). Encode the labels again.") from error
+
+
+def fingerprint(weights: Iterable[tuple[str, Tensor]]) -> str:
+    """Return a short text that is the same for the same weights, whatever device they are on."""
+    digest = hashlib.sha256()
+    for name, weight in weights:
+        digest.update(f"{name} {weight.dtype} {tuple(weight.shape)}".encode())
+        digest.update(weight.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()[:16]
+
+
+def _to_plain(prompts: PromptSet) -> dict[str, Any]:
+    return {
+        "labels": prompts.labels,
+        "label_ids": prompts.label_ids,
+        "thresholds": prompts.thresholds,
+        "prompts": [
+            {"text": one.text, "labels": one.labels, "token_ids": one.token_ids, "label_tokens": one.label_tokens}
+            for one in prompts.prompts
+        ],
+    }
+
+
+def _from_plain(value: dict[str, Any]) -> PromptSet:
+    prompts = [
+        Prompt(one["text"], tuple(one["labels"]), tuple(one["token_ids"]), tuple(map(tuple, one["label_tokens"])))
+        for one in value["prompts"]
+    ]
+    label_ids = tuple(map(tuple, value["label_ids"]))
+    return PromptSet(tuple(value["labels"]), tuple(prompts), label_ids, tuple(value["thresholds"]))
