@@ -12,6 +12,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
+from groundling import Vocabulary
 from groundling.cli.detect import detect
 from groundling.cli.main import run
 from groundling.pipeline.detector import Detector
@@ -132,6 +133,48 @@ def test_other_ways_to_name_things(folder, checkpoint, capsys, words):
     assert capsys.readouterr().out == expected
 
 
+def test_more_labels_than_a_prompt_holds(folder, checkpoint, capsys):
+    names = [f"a red circle {number}" for number in range(120)]
+    assert find("shapes.png", "--json", model=checkpoint, labels=names) == 0
+    (found,) = json_lines(capsys.readouterr().out)
+    assert found.labels == tuple(names)
+    Path("names.txt").write_text("\n".join(names))
+    assert (
+        run(
+            [
+                "detect",
+                "shapes.png",
+                "--vocabulary",
+                "names.txt",
+                "--model",
+                str(checkpoint),
+                "--json",
+                "--threshold",
+                "0.01",
+            ]
+        )
+        == 0
+    )
+    assert json_lines(capsys.readouterr().out) == [found]
+
+
+def test_negatives_and_suppression(folder, checkpoint, capsys):
+    command = ["detect", "shapes.png", "--model", str(checkpoint), "--json", "--threshold", "0.01"]
+    wanted = ["--labels", "a red circle", "--negatives", "a blue square", "a tree"]
+    assert run([*command, *wanted, "--nms", "0.3", "--nms-across-labels", "--drop-groups"]) == 0
+    (found,) = json_lines(capsys.readouterr().out)
+    expected = Detector.from_pretrained(checkpoint)(
+        "shapes.png",
+        Vocabulary(("a red circle",), negatives=("a blue square", "a tree")),
+        threshold=0.01,
+        nms_iou=0.3,
+        nms_across_labels=True,
+        drop_groups=True,
+    )
+    assert found.labels == ("a red circle",)
+    assert np.array_equal(found.boxes_xyxy, expected.boxes_xyxy)
+
+
 def test_pictures_after_the_labels(folder, checkpoint, capsys):
     command = ["detect", "--model", str(checkpoint), "--json", "--labels", "a", "b", "--", "shapes.png"]
     assert run(command) == 0
@@ -157,10 +200,28 @@ MODEL = ["--model", "MODEL"]
         pytest.param(["shapes.png", *MODEL, "--text", ""], "The prompt '' names nothing to find", id="blank text"),
         pytest.param(["shapes.png", *MODEL, "--labels", "a", "--text", "a"], "--labels and --text both", id="both"),
         pytest.param(
-            ["shapes.png", *MODEL, "--labels", *["a cat"] * 99],
-            "The prompt has 99 labels and 299 tokens",
-            id="long prompt",
+            ["shapes.png", *MODEL, "--labels", "a cat " * 150],
+            "The label 'a cat a cat",
+            id="long label",
         ),
+        pytest.param(
+            ["shapes.png", *MODEL, "--labels", "a", "--vocabulary", "b.txt"],
+            "--labels and --vocabulary both say what to find",
+            id="two ways",
+        ),
+        pytest.param(["shapes.png", *MODEL, "--vocabulary", "b.txt"], "b.txt: No such file", id="no vocabulary"),
+        pytest.param(
+            ["shapes.png", *MODEL, "--text", "a.", "--negatives", "b"], "--negatives go with --labels", id="negatives"
+        ),
+        pytest.param(
+            ["shapes.png", *MODEL, "--labels", "a", "--negatives", "a"], "'a' is a label and a negative", id="both"
+        ),
+        pytest.param(
+            ["shapes.png", *MODEL, "--labels", "a", "--nms-across-labels"],
+            "--nms-across-labels needs --nms",
+            id="across labels",
+        ),
+        pytest.param(["shapes.png", *MODEL, "--labels", "a", "--tile", "3"], "The size of a tile must be", id="tile"),
         pytest.param([*MODEL, "--labels", "a"], "No picture is given. Put one or more before", id="no picture"),
         pytest.param(
             [*MODEL, "--labels", "a cat", "shapes.png"],

@@ -1,14 +1,14 @@
 """A desk where the documents' examples run: pictures, and a hub cache with stand-ins for published checkpoints."""
 
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from PIL import Image
+
+from contracts.workbench import lay_out
 
 ROOT = Path(__file__).parents[2]
 PUBLISHED = "IDEA-Research/grounding-dino-tiny"
@@ -33,13 +33,7 @@ def hub_cache(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the pictures that the examples name."""
     folder = tmp_path_factory.mktemp("desk")
-    picture = Image.open(ROOT / "examples/images/shapes.png").convert("RGB")
-    for name in ("desk.jpg", "street.jpg", "garden.jpg", "000000039769.jpg"):
-        picture.save(folder / name)
-    shutil.copytree(ROOT / "examples", folder / "examples")
-    (folder / "photos").mkdir()
-    picture.save(folder / "photos" / "one.jpg")
-    picture.resize((320, 200)).save(folder / "photos" / "two.jpg")
+    lay_out(folder)
     return folder
 
 

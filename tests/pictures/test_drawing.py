@@ -125,7 +125,7 @@ def test_every_label_is_drawn(label):
 
 def test_letters_outside_latin_have_a_font():
     pytest.importorskip("matplotlib")
-    path = drawing._font_path("кошка ελέφαντας")
+    path = drawing.font_path("кошка ελέφαντας")
     assert path is not None
     assert frozenset(map(ord, "кошкаελέφαντας")) <= drawing._letters(path)
     assert drawing._letters(__file__) == frozenset()
@@ -135,11 +135,11 @@ def test_a_long_label_is_cut_and_its_score_is_not():
     import PIL.ImageFont
 
     font = PIL.ImageFont.load_default(12)
-    assert drawing._fit("a  cat", "0.50", font, 500) == "a cat 0.50"
-    cut = drawing._fit("a remote control", "0.50", font, 80)
+    assert drawing.fit_caption("a  cat", "0.50", font, 500) == "a cat 0.50"
+    cut = drawing.fit_caption("a remote control", "0.50", font, 80)
     assert cut.startswith("a r")
     assert cut.endswith("… 0.50")
-    assert drawing._fit("a remote control", "0.50", font, 1) == "0.50"
+    assert drawing.fit_caption("a remote control", "0.50", font, 1) == "0.50"
 
 
 @pytest.mark.parametrize("ending", ["png", "jpg", "JPEG", "webp", "bmp"])

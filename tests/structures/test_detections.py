@@ -150,11 +150,30 @@ def test_bad_indices(index, error, message):
         pytest.param({"image_wh": None}, "two whole numbers", id="no size"),
         pytest.param({"label_scores": [[0.1]] * 3}, r"label_scores .* \(3, 2\), but has \(3, 1\)", id="one column"),
         pytest.param({"label_scores": [[0.1, 2]] * 3}, "label_scores must be between", id="label logits"),
+        pytest.param({"track_ids": []}, r"track_ids must have the shape \(3,\)", id="no tracks"),
+        pytest.param({"track_ids": [0, 1, -1]}, "track_ids holds -1, but track ids are 0 or more", id="lost track"),
+        pytest.param({"track_ids": [0, 1, 0.5]}, "track_ids must hold integers", id="half a track"),
     ],
 )
 def test_bad_fields(changes, message):
     with pytest.raises(DatasetError, match=message):
         build(**changes)
+
+
+def test_tracks_go_with_their_boxes():
+    found = build(track_ids=[7, 3, 9])
+    assert found.track_ids.dtype == np.int64
+    assert not found.track_ids.flags.writeable
+    assert [item.track_id for item in found] == [7, 3, 9]
+    assert found[1:].track_ids.tolist() == [3, 9]
+    assert found.sorted().track_ids.tolist() == [3, 9, 7]
+    assert found.above(0.4).track_ids.tolist() == [3, 9]
+    assert found.only("a cat").track_ids.tolist() == [3]
+    assert found[[]].track_ids.tolist() == []
+    assert found != build()
+    assert build()[0].track_id is None
+    assert found.to_supervision().tracker_id.tolist() == [7, 3, 9]
+    assert build().to_supervision().tracker_id is None
 
 
 def test_choosing():
@@ -204,7 +223,15 @@ def test_equality_is_by_value():
         hash(build())
 
 
-@pytest.mark.parametrize("found", [pytest.param(build_empty(), id="empty"), pytest.param(build(), id="three")])
+@pytest.mark.parametrize(
+    "found",
+    [
+        pytest.param(build_empty(), id="empty"),
+        pytest.param(build_empty(track_ids=[]), id="empty and tracked"),
+        pytest.param(build(), id="three"),
+        pytest.param(build(track_ids=[2**40, 0, 5]), id="tracked"),
+    ],
+)
 @pytest.mark.parametrize(
     "trip",
     [
@@ -244,6 +271,11 @@ def test_dict_is_for_people():
     assert value["detections"][1] == {"label": "a cat", "label_id": 0, "score": 0.9, "box_xyxy": [5.0, 6.0, 7.0, 8.0]}
 
 
+def test_only_what_was_tracked_has_track_ids_in_its_dict():
+    assert [item["track_id"] for item in build(track_ids=[7, 3, 9]).to_dict()["detections"]] == [7, 3, 9]
+    assert not any("track_id" in item for item in build().to_dict()["detections"])
+
+
 def test_repr_names_the_first_three():
     assert repr(build()) == (
         "Detections(3 in 64x48 'desk.jpg': 'a remote control' 0.25 at (2, 2, 30, 40); 'a cat' 0.90 at (5, 6, 7, 8); "
@@ -264,6 +296,7 @@ def test_repr_names_the_first_three():
         pytest.param(lambda v: v["detections"][0].update(label="dog"), "label_id 1 means 'a remote", id="wrong label"),
         pytest.param(lambda v: v["detections"][0].update(label_id=7), "label_ids holds 7", id="wrong id"),
         pytest.param(lambda v: v.update(labels=None), "labels must be a list", id="no labels"),
+        pytest.param(lambda v: v["detections"][0].update(track_id=1), r"\[1\] has no 'track_id'", id="one track id"),
     ],
 )
 def test_bad_dicts(change, message):

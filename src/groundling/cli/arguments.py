@@ -1,19 +1,21 @@
-"""`--labels` takes words up to the next option, which click cannot do by itself."""
+"""`--labels` and `--negatives` take words up to the next option, which click cannot do by itself."""
 
 from collections.abc import Sequence
 from typing import Any
 
 from typer.core import TyperCommand
 
-LABELS = "--labels"
+WITH_WORDS = ("--labels", "--negatives")
 
 
 class LabelsCommand(TyperCommand):
     """A command in which `--labels a b` means `--labels a --labels b`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Repeat the option before each of its words, then parse as usual."""
-        return super().parse_args(ctx, repeat_option(args, LABELS))
+        """Repeat such an option before each of its words, then parse as usual."""
+        for option in WITH_WORDS:
+            args = repeat_option(args, option)
+        return super().parse_args(ctx, args)
 
 
 def repeat_option(arguments: Sequence[str], option: str) -> list[str]:

@@ -109,7 +109,7 @@ def evaluate(  # noqa: PLR0913  (one parameter for each option)
 
     A run that was killed goes on where it stopped when the same command is given again.
 
-    Example: groundling evaluate coco --model MODEL --data instances_val2017.json --images val2017
+    Example: groundling evaluate coco --model groundling/nano --data instances.json --images photos --limit 2
     """
     if model is None and kind is Kind.scenes:
         model = BUNDLED_MODEL

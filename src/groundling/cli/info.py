@@ -15,7 +15,7 @@ def info(
 ) -> None:
     """Show what a checkpoint is: family, sizes, parameters, layout, limits.
 
-    Example: groundling info MODEL
+    Example: groundling info groundling/nano
     """
     import json
 

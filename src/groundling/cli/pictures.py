@@ -53,7 +53,7 @@ def choose_outputs(pictures: Sequence[Path], out: str | None) -> list[Path]:
         raise ImageError(
             f"--out {str(place)!r} is a file that is not a picture. Give a folder or a path such as a.png."
         )
-    _check_writable(place)
+    check_writable(place)
     taken: set[Path] = set()
     chosen = []
     for picture in pictures:
@@ -74,11 +74,11 @@ def _one_output(pictures: Sequence[Path], out: Path) -> Path:
         raise ImageError(f"--out {str(out)!r} is one picture, but there are {len(pictures)} to write. Give a folder.")
     if any(out.exists() and picture.exists() and out.samefile(picture) for picture in pictures):
         raise ImageError(f"--out {str(out)!r} is the picture itself, which would be lost. Give another path.")
-    _check_writable(out.parent)
+    check_writable(out.parent)
     return out
 
 
-def _check_writable(folder: Path) -> None:
+def check_writable(folder: Path) -> None:
     """Find out before the model computes, not after."""
     place = folder.absolute()
     while not place.exists():

@@ -56,7 +56,7 @@ def make(
 ) -> None:
     """Write scenes as PNG files with COCO and ODVG annotations.
 
-    Example: groundling scenes make shapes --count 1000 --split train --jobs 4
+    Example: groundling scenes make shapes --count 100 --split train --jobs 2
     """
     from rich.console import Console
     from rich.progress import Progress

@@ -1,7 +1,9 @@
 """Detection in many files, some of which may be broken."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import PIL.Image
@@ -10,15 +12,17 @@ from torch import Tensor
 from groundling.errors import ImageError
 from groundling.pipeline.detector import Detector
 from groundling.pipeline.pictures import read_picture
+from groundling.pipeline.prompt_encoding import PromptEncoding
+from groundling.pipeline.tiles import Tiles, detect_tiled
+from groundling.postprocess.select import SelectionRules
 from groundling.structures.detections import Detections
-from groundling.structures.prompt import Prompt
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One picture as it was searched, upright and RGB, and what was found in it."""
+    """One picture as it was searched, upright and RGB, or its path, and what was found in it."""
 
-    picture: PIL.Image.Image
+    picture: PIL.Image.Image | Path
     detections: Detections
 
 
@@ -28,20 +32,21 @@ class Search:
 
     Attributes:
         detector: what looks.
-        prompt: what it looks for.
-        threshold: see `Detector`, as the others.
-        top_k: most boxes a picture.
-        nms_iou: overlap from which a box is dropped for a better one.
+        labels: what it looks for.
+        rules: which boxes are kept.
+        tiles: how pictures are divided, or None.
     """
 
     detector: Detector
-    prompt: Prompt
-    threshold: float
-    top_k: int | None
-    nms_iou: float | None
+    labels: PromptEncoding
+    rules: SelectionRules
+    tiles: Tiles | None
 
     def run(self, paths: Sequence[Path], batch_size: int) -> Iterator[Outcome | ImageError]:
         """Yield one outcome for each path, in order; a picture that cannot be used gives its error."""
+        if self.tiles is not None:
+            yield from (self._in_tiles(path, self.tiles, batch_size) for path in paths)
+            return
         for start in range(0, len(paths), batch_size):
             chunk = paths[start : start + batch_size]
             opened = [_read(path) for path in chunk]
@@ -57,6 +62,22 @@ class Search:
                 shown = PIL.Image.fromarray(picture.permute(1, 2, 0).contiguous().numpy())
                 yield Outcome(shown, replace(result, source=str(path)))
 
+    def _in_tiles(self, path: Path, tiles: Tiles, batch_size: int) -> Outcome | ImageError:
+        try:
+            with _tile_progress(path) as advance:
+                found = detect_tiled(
+                    self.detector,
+                    path,
+                    self.labels,
+                    tiles,
+                    rules=self.rules,
+                    batch_size=batch_size,
+                    progress=advance,
+                )
+        except ImageError as error:
+            return error
+        return Outcome(path, found)
+
     def _find(self, pictures: list[Tensor]) -> list[Detections | ImageError]:
         try:
             return list(self._detect(pictures))
@@ -68,12 +89,21 @@ class Search:
     def _detect(self, pictures: list[Tensor]) -> Iterator[Detections]:
         return self.detector.detect_many(
             pictures,
-            self.prompt,
+            self.labels,
             batch_size=max(1, len(pictures)),
-            threshold=self.threshold,
-            top_k=self.top_k,
-            nms_iou=self.nms_iou,
+            **asdict(self.rules),
         )
+
+
+@contextmanager
+def _tile_progress(path: Path) -> Iterator[Callable[[int, int], None]]:
+    """Give a function that shows on a terminal how much of a picture is searched."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task(path.name, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def _read(path: Path) -> Tensor | ImageError:

@@ -27,7 +27,7 @@ def train(
 ) -> int:
     """Train a model as a file says; the same command again goes on where a run stopped.
 
-    Example: groundling train run.toml --set optimizer.steps=5000 --output runs/longer
+    Example: groundling train run.toml --set optimizer.steps=20 --output runs/short
     """
     from groundling.cli.training import learn_by_heart, train_model
     from groundling.train.settings import read_run

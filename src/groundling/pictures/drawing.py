@@ -26,19 +26,19 @@ MOST_CAPTIONS = 150  # more cover the picture, and finding room for them takes s
 def draw_boxes(
     image: "PIL.Image.Image | Path",
     boxes_xyxy: NDArray[np.float32],
-    label_ids: NDArray[np.int64],
+    color_ids: NDArray[np.int64],
     captions: Sequence[tuple[str, str]],
     *,
     image_wh: tuple[int, int],
 ) -> "PIL.Image.Image":
-    """Draw boxes with captions on an RGB copy of a picture; a label keeps its colour from picture to picture.
+    """Draw boxes with captions on an RGB copy of a picture; an id keeps its colour from picture to picture.
 
     Args:
         image: the picture, of any mode, or its path; its EXIF orientation is applied.
         boxes_xyxy: corners in pixels, [N, 4].
-        label_ids: what chooses the colour, [N].
-        captions: label and score as text for each box; a later one covers an earlier one, and where there are very many
-            only the last are drawn.
+        color_ids: what chooses the colour, such as the label's or the track's id, [N].
+        captions: label and numbers as text for each box, of which the label is cut where it is too long; a later one
+            covers an earlier one, and where there are very many only the last are drawn.
         image_wh: the size that the picture must have.
 
     Raises:
@@ -52,35 +52,62 @@ def draw_boxes(
         scene = open_picture(image)
     else:
         scene = rgb_picture(image, "the picture to draw on", warn=False).copy()
-    if scene.size != image_wh:
-        raise ImageError(
-            f"The detections belong to a picture of {image_wh[0]} x {image_wh[1]} pixels, but the picture to draw on "
-            f"has {scene.width} x {scene.height}. Give the picture that was searched."
-        )
+    check_size(scene, image_wh)
     if len(boxes_xyxy) == 0:
         return scene
-    side = (scene.width * scene.height) ** 0.5
+    side = mean_side(scene)
     thickness = max(1, round(side * LINE_PER_SIDE))
-    font_size = max(SMALLEST_FONT, round(side * FONT_PER_SIDE))
-    font_path = _font_path("".join(label for label, _ in captions) + "0123456789.")
+    font_size = letter_height(scene)
+    font_file = font_path("".join(label for label, _ in captions) + "0123456789.")
     padding = max(2, font_size // 4)
     palette = supervision.ColorPalette.DEFAULT
     inside = np.clip(boxes_xyxy, 0, np.array([*image_wh, *image_wh], np.float32) - 1)
-    found = supervision.Detections(xyxy=inside, class_id=label_ids)
-    last = supervision.Detections(xyxy=inside[-MOST_CAPTIONS:], class_id=label_ids[-MOST_CAPTIONS:])
+    found = supervision.Detections(xyxy=inside, class_id=color_ids)
+    last = supervision.Detections(xyxy=inside[-MOST_CAPTIONS:], class_id=color_ids[-MOST_CAPTIONS:])
     lines = supervision.BoxAnnotator(color=palette, thickness=thickness)
     texts = supervision.RichLabelAnnotator(
         color=palette,
         text_color=_readable_on(palette),
-        font_path=font_path,
+        font_path=font_file,
         font_size=font_size,
         text_padding=padding,
         smart_position=True,
     )
     width = scene.width - 2 * padding - 2
-    fitted = [_fit(label, score, texts.font, width) for label, score in captions[-MOST_CAPTIONS:]]
+    fitted = [fit_caption(label, score, texts.font, width) for label, score in captions[-MOST_CAPTIONS:]]
     drawn: PIL.Image.Image = texts.annotate(lines.annotate(scene, found), last, labels=fitted)
     return drawn
+
+
+def check_size(picture: "PIL.Image.Image", image_wh: tuple[int, int]) -> None:
+    """Check that a picture has the size of the one that was searched.
+
+    Raises:
+        ImageError: it has another size.
+    """
+    if picture.size != image_wh:
+        raise ImageError(
+            f"The detections belong to a picture of {image_wh[0]} x {image_wh[1]} pixels, but the picture to draw on "
+            f"has {picture.width} x {picture.height}. Give the picture that was searched."
+        )
+
+
+def mean_side(picture: "PIL.Image.Image") -> float:
+    """Return the side of a square as large as the picture, pixels."""
+    return float((picture.width * picture.height) ** 0.5)
+
+
+def letter_height(picture: "PIL.Image.Image") -> int:
+    """Return how high letters on this picture should be, pixels."""
+    return max(SMALLEST_FONT, round(mean_side(picture) * FONT_PER_SIDE))
+
+
+def color_hex(color_id: int) -> str:
+    """Return the colour of an id, such as "#ff4040"."""
+    import supervision
+
+    color: str = supervision.ColorPalette.DEFAULT.by_idx(color_id).as_hex()
+    return color
 
 
 def save_picture(image: "PIL.Image.Image", path: str | os.PathLike[str]) -> None:
@@ -104,7 +131,9 @@ def save_picture(image: "PIL.Image.Image", path: str | os.PathLike[str]) -> None
         raise OSError(error.errno, error.strerror or str(error), os.fspath(path)) from error
 
 
-def _fit(label: str, score: str, font: "PIL.ImageFont.FreeTypeFont | PIL.ImageFont.ImageFont", width: int) -> str:
+def fit_caption(
+    label: str, score: str, font: "PIL.ImageFont.FreeTypeFont | PIL.ImageFont.ImageFont", width: int
+) -> str:
     """Put label and score into one line of at most `width` pixels; the label is cut, the score never."""
     text = " ".join(label.split())
     if font.getlength(f"{text} {score}") <= width:
@@ -123,7 +152,7 @@ def _readable_on(palette: "supervision.ColorPalette") -> "supervision.ColorPalet
 
 
 @lru_cache(maxsize=64)
-def _font_path(text: str) -> str | None:
+def font_path(text: str) -> str | None:
     """Find a font that has all letters of `text`; failing that, the one that has the most of them."""
     try:
         import matplotlib

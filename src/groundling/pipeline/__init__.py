@@ -1,5 +1,6 @@
 """What a user holds: the model, the processor and everything around them, put together."""
 
 from groundling.pipeline.detector import Detector
+from groundling.pipeline.prompt_encoding import PromptEncoding
 
-__all__ = ["Detector"]
+__all__ = ["Detector", "PromptEncoding"]

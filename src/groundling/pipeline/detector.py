@@ -229,7 +229,7 @@ class Detector(Stages):
         *,
         every: int = 1,
         threshold: float = 0.3,
-        nms_iou: float | None = 0.7,
+        nms_iou: float | None = 0.5,
         remember: float = 1.0,
         fps: float | None = None,
         start: float = 0.0,

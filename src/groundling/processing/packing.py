@@ -129,9 +129,10 @@ def _to_prompts(
         asked += [(NEGATIVE, word) for word in negatives]
         used = sum(_lengths([[word for _, word in asked]])) + PROMPT_ENDS
         if used > max_tokens and len(chunk) == 1:
+            beside = " with its synonyms and the negatives" if len(asked) > 1 else ""
             raise PromptError(
-                f"The label {groups[chunk[0]][0].text!r:.80} takes {used} tokens with its synonyms and the negatives, "
-                f"but the model reads at most {max_tokens} tokens. Use fewer or shorter words."
+                f"The label {groups[chunk[0]][0].text!r:.80} takes {used} tokens{beside}, but the model reads at most "
+                f"{max_tokens} tokens. Use fewer or shorter words."
             )
         prompts.append(
             join_labels(tokenizer, [word.text for _, word in asked], [word.token_ids for _, word in asked], max_tokens)

@@ -4,22 +4,26 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, overload
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from groundling.errors import ConfigError, DatasetError, ImageError, PromptError
-from groundling.pictures.drawing import draw_boxes, save_picture
+from groundling.errors import ConfigError, DatasetError, PromptError
+from groundling.pictures.drawing import save_picture
+from groundling.structures import detections_shown
+from groundling.structures.checks import checked_labels, checked_size, frozen_array, index_array
+from groundling.structures.detections_dict import check_item_labels, plain_dict, read_fields
 
 if TYPE_CHECKING:
+    import pandas
     import PIL.Image
     import supervision
+    from matplotlib.axes import Axes
+
+    from groundling.structures.detections_shown import Drawable
 
 Index = int | np.integer[Any] | slice | Sequence[int] | Sequence[bool] | NDArray[np.bool_] | NDArray[np.integer[Any]]
-_DICT_KEYS = ("source", "width", "height", "labels", "label_scores", "detections")
-_ITEM_KEYS = ("label", "label_id", "score", "box_xyxy")
 
 
 class Detection(NamedTuple):
@@ -30,12 +34,14 @@ class Detection(NamedTuple):
         label: the caller's word for it.
         label_id: index of the label in the caller's list.
         score: how sure the model is, 0 to 1.
+        track_id: number of the object in its video, or None if it was not tracked.
     """
 
     box_xyxy: tuple[float, float, float, float]
     label: str
     label_id: int
     score: float
+    track_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -53,6 +59,8 @@ class Detections:
         image_wh: width and height of the original picture in pixels.
         label_scores: score of every label for each box, float32 [N, L], or None where they were not kept.
         source: path or address of the picture, or None if it came from memory.
+        track_ids: which object of a video each box is, 0 or more, the same from frame to frame, int64 [N]; None where
+            nothing was tracked. With no boxes there is no difference.
 
     Raises:
         DatasetError: the arrays do not fit each other, or hold values that no detection can have.
@@ -65,19 +73,22 @@ class Detections:
     image_wh: tuple[int, int]
     label_scores: NDArray[np.float32] | None = None
     source: str | None = None
+    track_ids: NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
         put = object.__setattr__  # the dataclass is frozen
-        put(self, "labels", _checked_labels(self.labels))
-        put(self, "image_wh", _checked_size(self.image_wh))
+        put(self, "labels", checked_labels(self.labels))
+        put(self, "image_wh", checked_size(self.image_wh))
         put(self, "source", None if self.source is None else os.fspath(self.source))
-        boxes = _frozen_array("boxes_xyxy", self.boxes_xyxy, np.float32, columns=4)
+        boxes = frozen_array("boxes_xyxy", self.boxes_xyxy, np.float32, columns=4)
         put(self, "boxes_xyxy", boxes)
-        put(self, "scores", _frozen_array("scores", self.scores, np.float32, rows=len(boxes)))
-        put(self, "label_ids", _frozen_array("label_ids", self.label_ids, np.int64, rows=len(boxes)))
+        put(self, "scores", frozen_array("scores", self.scores, np.float32, rows=len(boxes)))
+        put(self, "label_ids", frozen_array("label_ids", self.label_ids, np.int64, rows=len(boxes)))
         if self.label_scores is not None:
             shape = {"rows": len(boxes), "columns": len(self.labels)}
-            put(self, "label_scores", _frozen_array("label_scores", self.label_scores, np.float32, **shape))
+            put(self, "label_scores", frozen_array("label_scores", self.label_scores, np.float32, **shape))
+        if self.track_ids is not None:
+            put(self, "track_ids", frozen_array("track_ids", self.track_ids, np.int64, rows=len(boxes)))
         self._check_values()
 
     def _check_values(self) -> None:
@@ -100,6 +111,11 @@ class Detections:
                 f"label_ids holds {int(self.label_ids[wrong][0])}, but there are {len(self.labels)} labels. "
                 f"Each id must be an index into labels, 0 to {len(self.labels) - 1}."
             )
+        if self.track_ids is not None and len(self) and self.track_ids.min() < 0:
+            raise DatasetError(
+                f"track_ids holds {int(self.track_ids.min())}, but track ids are 0 or more. "
+                "Leave out what has no track."
+            )
 
     # Reading
 
@@ -119,13 +135,14 @@ class Detections:
     def __getitem__(self, index: Index) -> "Detection | Detections":
         if isinstance(index, int | np.integer) and not isinstance(index, bool):
             return self._one(int(index))
-        rows = index if isinstance(index, slice) else _index_array(index, len(self))
+        rows = index if isinstance(index, slice) else index_array(index, len(self))
         return replace(
             self,
             boxes_xyxy=self.boxes_xyxy[rows],
             scores=self.scores[rows],
             label_ids=self.label_ids[rows],
             label_scores=None if self.label_scores is None else self.label_scores[rows],
+            track_ids=None if self.track_ids is None else self.track_ids[rows],
         )
 
     def _one(self, row: int) -> Detection:
@@ -133,12 +150,16 @@ class Detections:
             raise IndexError(f"There is no detection {row}: there are {len(self)}.")
         left, top, right, bottom = self.boxes_xyxy[row].tolist()
         label_id = int(self.label_ids[row])
-        return Detection((left, top, right, bottom), self.labels[label_id], label_id, float(self.scores[row]))
+        track_id = None if self.track_ids is None else int(self.track_ids[row])
+        return Detection((left, top, right, bottom), self.labels[label_id], label_id, float(self.scores[row]), track_id)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Detections):
             return NotImplemented
-        return all(_same(getattr(self, field.name), getattr(other, field.name)) for field in fields(self))
+        names = {field.name for field in fields(self)}
+        if len(self) == len(other) == 0:
+            names.remove("track_ids")
+        return all(_same(getattr(self, name), getattr(other, name)) for name in names)
 
     def __repr__(self) -> str:
         width, height = self.image_wh
@@ -146,6 +167,10 @@ class Detections:
         shown = [f"{item.label!r} {item.score:.2f} at {tuple(round(x) for x in item.box_xyxy)}" for item in self[:3]]
         rest = [f"{len(self) - 3} more"] if len(self) > 3 else []
         return f"Detections({len(self)} in {where}" + (": " if shown else "") + "; ".join(shown + rest) + ")"
+
+    def _repr_html_(self) -> str:
+        """Show picture and table in a notebook; without the picture's file only the table."""
+        return detections_shown.as_html(self)
 
     def __reduce__(self) -> tuple[type[Self], tuple[Any, ...]]:
         # Through the constructor, because numpy forgets on the way that an array was read-only.
@@ -193,7 +218,7 @@ class Detections:
     # To other forms
 
     def to_supervision(self) -> "supervision.Detections":
-        """Convert to supervision's type, with the words in `data["class_name"]`."""
+        """Convert to supervision's type, with the words in `data["class_name"]` and track ids in `tracker_id`."""
         import supervision
 
         names = np.array([item.label for item in self], dtype=np.str_)
@@ -201,19 +226,25 @@ class Detections:
             xyxy=self.boxes_xyxy.copy(),
             confidence=self.scores.copy(),
             class_id=self.label_ids.copy(),
+            tracker_id=None if self.track_ids is None else self.track_ids.copy(),
             data={"class_name": names},
         )
 
+    def to_pandas(self) -> "pandas.DataFrame":
+        """Convert to a table with a row for each box.
+
+        Returns:
+            The columns label (text), label_id (int64), score, left, top, right and bottom (float32, pixels), and where
+            there are track ids, track_id (int64).
+
+        Raises:
+            MissingExtraError: pandas is not installed.
+        """
+        return detections_shown.as_table(self)
+
     def to_dict(self) -> dict[str, Any]:
         """Convert to plain lists, strings and numbers; `from_dict` gives back an equal object."""
-        width, height = self.image_wh
-        items = [
-            dict(zip(_ITEM_KEYS, (item.label, item.label_id, _plain(score), _plain(box)), strict=True))
-            for item, score, box in zip(self, self.scores, self.boxes_xyxy, strict=True)
-        ]
-        label_scores = None if self.label_scores is None else _plain(self.label_scores)
-        values = (self.source, width, height, list(self.labels), label_scores, items)
-        return dict(zip(_DICT_KEYS, values, strict=True))
+        return plain_dict(self)
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> Self:
@@ -222,32 +253,8 @@ class Detections:
         Raises:
             DatasetError: a key is missing or unknown, or a value does not fit.
         """
-        _check_keys("The dictionary", value, _DICT_KEYS)
-        items = value["detections"]
-        if not isinstance(items, Sequence) or isinstance(items, str):
-            raise DatasetError(f"'detections' must be a list, got {type(items).__name__}.")
-        for row, item in enumerate(items):
-            _check_keys(f"detections[{row}]", item, _ITEM_KEYS)
-        labels = _checked_labels(value["labels"])
-        label_scores = value["label_scores"]
-        if label_scores is not None and not items:
-            label_scores = np.zeros((0, len(labels)))
-        columns: dict[str, Any] = {key: [item[key] for item in items] for key in _ITEM_KEYS}
-        found = cls(
-            boxes_xyxy=columns["box_xyxy"] if items else np.zeros((0, 4), np.float32),
-            scores=columns["score"],
-            label_ids=columns["label_id"],
-            labels=labels,
-            image_wh=(value["width"], value["height"]),
-            label_scores=label_scores,
-            source=value["source"],
-        )
-        for row, item in enumerate(items):
-            if found[row].label != item["label"]:
-                raise DatasetError(
-                    f"detections[{row}] has the label {item['label']!r}, but its label_id {item['label_id']} "
-                    f"means {found[row].label!r}. Correct one of them."
-                )
+        found = cls(**read_fields(value))
+        check_item_labels(found, value["detections"])
         return found
 
     def to_json(self) -> str:
@@ -267,10 +274,10 @@ class Detections:
             raise DatasetError(f"This is not valid JSON: {error}. Give what Detections.to_json wrote.") from error
         return cls.from_dict(value)
 
-    def draw(
-        self, image: "PIL.Image.Image | NDArray[np.uint8] | str | os.PathLike[str] | None" = None
-    ) -> "PIL.Image.Image":
-        """Draw boxes, labels and scores on a copy of the picture.
+    # Showing
+
+    def draw(self, image: "Drawable | None" = None) -> "PIL.Image.Image":
+        """Draw boxes, labels and scores on a copy of the picture; each track has its colour, otherwise each label.
 
         Args:
             image: the picture that was searched, of any PIL mode, or an array of bytes [H, W, 3], or its path; None
@@ -282,24 +289,9 @@ class Detections:
         Raises:
             ImageError: the picture is of another size or cannot be read, or none is given and there is no `source`.
         """
-        import PIL.Image
+        return detections_shown.drawn(self, image)
 
-        if image is None:
-            image = self.source
-        if image is None:
-            raise ImageError("These detections do not know their picture's file. Give the picture to draw on.")
-        last_on_top = self.sorted()[::-1]
-        captions = [(item.label, f"{item.score:.2f}") for item in last_on_top]
-        if isinstance(image, np.ndarray):
-            image = PIL.Image.fromarray(image)
-        picture = Path(image) if isinstance(image, str | os.PathLike) else image
-        return draw_boxes(picture, last_on_top.boxes_xyxy, last_on_top.label_ids, captions, image_wh=self.image_wh)
-
-    def save(
-        self,
-        path: str | os.PathLike[str],
-        image: "PIL.Image.Image | NDArray[np.uint8] | str | os.PathLike[str] | None" = None,
-    ) -> None:
+    def save(self, path: str | os.PathLike[str], image: "Drawable | None" = None) -> None:
         """Draw on a copy of the picture and write it; the ending of `path` says the format.
 
         Args:
@@ -312,78 +304,21 @@ class Detections:
         """
         save_picture(self.draw(image), path)
 
+    def plot(self, image: "Drawable | None" = None, ax: "Axes | None" = None) -> "Axes":
+        """Show what `draw` draws with matplotlib.
 
-def _frozen_array(
-    name: str, value: ArrayLike, dtype: type[np.generic], *, rows: int | None = None, columns: int | None = None
-) -> NDArray[Any]:
-    """Copy into a read-only array of the given type, checking shape and values."""
-    try:
-        given = np.asarray(value)
-    except (ValueError, TypeError, RuntimeError) as error:  # ragged lists; tensors on a device
-        raise DatasetError(f"{name} cannot be read as an array: {error}") from error
-    expected = f"({'N' if rows is None else rows}{',' if columns is None else f', {columns}'})"
-    ndim = 1 if columns is None else 2
-    wrong_rows = rows is not None and given.shape[:1] != (rows,)
-    wrong_columns = columns is not None and given.shape[1:] != (columns,)
-    if given.ndim != ndim or wrong_rows or wrong_columns:
-        raise DatasetError(
-            f"{name} must have the shape {expected}, but has {given.shape}. Every box needs one row in each array; "
-            "nothing found is boxes_xyxy of shape (0, 4) and empty scores and label_ids."
-        )
-    allowed = "iu" if dtype is np.int64 and given.size else "iuf"
-    if given.dtype.kind not in allowed:
-        raise DatasetError(f"{name} must hold {'integers' if allowed == 'iu' else 'numbers'}, but holds {given.dtype}.")
-    if not np.isfinite(given).all():
-        raise DatasetError(f"{name} holds NaN or infinity. Drop those detections or look for a broken input.")
-    array = given.astype(dtype)
-    array.flags.writeable = False
-    return array
+        Args:
+            image: see `draw`.
+            ax: where to show it; None makes a new figure.
 
+        Returns:
+            The axes, in pixels of the original picture.
 
-def _checked_labels(labels: Sequence[str]) -> tuple[str, ...]:
-    if isinstance(labels, str) or not isinstance(labels, Sequence) or any(not isinstance(x, str) for x in labels):
-        raise DatasetError(f"labels must be a list of strings, got {labels!r}.")
-    return tuple(labels)
-
-
-def _checked_size(image_wh: tuple[int, int]) -> tuple[int, int]:
-    try:
-        width, height = (int(side) for side in image_wh if side == int(side))
-    except (TypeError, ValueError) as error:
-        raise DatasetError(f"image_wh must be two whole numbers, width and height, got {image_wh!r}.") from error
-    if width < 1 or height < 1:
-        raise DatasetError(f"image_wh must be at least 1 x 1 pixels (width, height), got {image_wh!r}.")
-    return width, height
-
-
-def _index_array(index: Any, length: int) -> NDArray[np.bool_] | NDArray[np.int64]:
-    """Turn a list or array of booleans or integers into an array that can index `length` rows."""
-    array = np.asarray(index)
-    if array.ndim == 1 and array.size == 0 and array.dtype.kind != "b":
-        return np.zeros(0, np.int64)
-    if array.ndim != 1 or array.dtype.kind not in "biu":
-        raise TypeError(
-            f"Detections are indexed by a whole number, a slice, a boolean mask or a list of indices, got {index!r}."
-        )
-    if array.dtype.kind == "b":
-        if len(array) != length:
-            raise IndexError(f"The boolean mask has {len(array)} values, but there are {length} detections.")
-        return array
-    rows = array.astype(np.int64)
-    if rows.min() < -length or rows.max() >= length:
-        raise IndexError(f"The indices reach from {rows.min()} to {rows.max()}, but there are {length} detections.")
-    return rows
-
-
-def _check_keys(name: str, value: Any, expected: tuple[str, ...]) -> None:
-    if not isinstance(value, Mapping) or set(value) != set(expected):
-        got = sorted(map(str, value)) if isinstance(value, Mapping) else type(value).__name__
-        raise DatasetError(f"{name} must be an object with the keys {', '.join(expected)}, got {got}.")
-
-
-def _plain(array: NDArray[np.float32] | np.float32) -> Any:
-    """Convert float32 values to the shortest Python numbers that turn back into the same float32 values."""
-    return np.asarray(array).astype(np.str_).astype(np.float64).tolist()
+        Raises:
+            ImageError: see `draw`.
+            MissingExtraError: matplotlib is not installed.
+        """
+        return detections_shown.plotted(self, image, ax)
 
 
 def _same(one: Any, other: Any) -> bool:

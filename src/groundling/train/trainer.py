@@ -17,11 +17,11 @@ from torch import Tensor
 
 from groundling.errors import CheckpointError, ConfigError, missing_extra
 from groundling.files import write_json
+from groundling.interruption import Interruption
 from groundling.model.grounding_dino import GroundingDinoForObjectDetection
 from groundling.pipeline.detector import Detector
 from groundling.train.adapters import add_adapters, blended, has_adapters, merged_state, plain_copy, save_adapter
 from groundling.train.examples import Steps, TrainingExamples, batches
-from groundling.train.interruption import Interruption
 from groundling.train.metrics import Metrics
 from groundling.train.objective import Batch, TrainingObjective
 from groundling.train.optimizer import averaged, build_optimizer, set_rate

@@ -1,4 +1,4 @@
-"""Ctrl-C and a scheduler's request to end do not cut a step in two."""
+"""Ctrl-C and a scheduler's request to end do not cut long work in the middle of a step."""
 
 import signal
 import threading

@@ -1,0 +1,218 @@
+"""From a video and labels to frames in which every thing has a box and an id."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from groundling.errors import ConfigError
+from groundling.pipeline.video.frames import Frame, Source
+from groundling.pipeline.video.identities import WEAK, Identities
+from groundling.pipeline.video.sources import Footage, open_source
+from groundling.postprocess.select import SelectionRules
+from groundling.structures.detections import Detections
+
+if TYPE_CHECKING:
+    import PIL.Image
+
+    from groundling.pipeline.detector import Detector
+    from groundling.pipeline.stages import Labels
+
+Find = Callable[[NDArray[np.uint8]], Detections]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrackedFrame:
+    """One frame of a video and the things in it.
+
+    Attributes:
+        index: number of the frame in its source, from 0.
+        seconds: its time; the first frame of the source is at 0.
+        image: upright RGB, uint8 [H, W, 3].
+        detections: boxes with `track_ids`. A predicted box has the score of the last one that was found.
+        predicted: which boxes were put between two detections instead of found in this frame, bool [N].
+    """
+
+    index: int
+    seconds: float
+    image: NDArray[np.uint8]
+    detections: Detections
+    predicted: NDArray[np.bool_]
+
+    @property
+    def track_ids(self) -> NDArray[np.int64]:
+        """Which thing each box is, int64 [N]: the same number from frame to frame, never given twice."""
+        ids = self.detections.track_ids
+        return np.zeros(0, np.int64) if ids is None else ids
+
+    def draw(self) -> "PIL.Image.Image":
+        """Draw boxes, labels, ids and scores on a copy of the frame."""
+        return self.detections.draw(self.image)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Convert to plain numbers, strings and lists, without the picture."""
+        width, height = self.detections.image_wh
+        items = [
+            {
+                "track_id": item.track_id,
+                "label": item.label,
+                "label_id": item.label_id,
+                "score": round(item.score, 4),
+                "box_xyxy": [round(side, 2) for side in item.box_xyxy],
+                "predicted": bool(is_predicted),
+            }
+            for item, is_predicted in zip(self.detections, self.predicted, strict=True)
+        ]
+        about = {"frame": self.index, "seconds": round(self.seconds, 6), "width": width, "height": height}
+        return {**about, "detections": items}
+
+
+def track(  # noqa: PLR0913  (one parameter for each option)
+    detector: "Detector",
+    source: Footage,
+    labels: "Labels",
+    *,
+    every: int = 1,
+    threshold: float = 0.3,
+    nms_iou: float | None = 0.5,
+    remember: float = 1.0,
+    fps: float | None = None,
+    start: float = 0.0,
+    stop: float | None = None,
+) -> Iterator[TrackedFrame]:
+    """Find and follow what the labels name.
+
+    The detector looks at every `every`-th frame and at the last one. In the frames between, the boxes of a thing lie on
+    the straight line from one detection to the next; they are marked as predicted. A thing that the next detection does
+    not find moves on as it did until then. So frames come in groups: with every=5 a frame comes up to five frames late.
+    At most `every` frames are kept in memory.
+
+    Args:
+        detector: what looks.
+        source: a video file, a folder of frames, the number of a camera, an address or pictures; see `open_source`.
+            It is closed at the end, and when the iterator is given up.
+        labels: what to find; see `Detector`.
+        every: frames from one detection to the next.
+        threshold: 0 to 1; a box that scores more begins a track. Half of it continues one.
+        nms_iou: 0 to 1; drop a box that overlaps a better one of the same label by more; None keeps all.
+        remember: seconds for which a thing that is not found keeps its id; at least until the second detection after.
+        fps: frames a second of a folder of frames; see `open_source`.
+        start: seconds; earlier frames are left out.
+        stop: seconds; frames from there on are left out. None is the end.
+
+    Returns:
+        The frames in order, those without any box too.
+
+    Raises:
+        ImageError: the source cannot be read.
+        PromptError: the labels cannot be used.
+        ConfigError: a number is outside its range.
+        MissingExtraError: a package for video is not installed.
+    """
+    if isinstance(every, bool) or not isinstance(every, int) or every < 1:
+        raise ConfigError(f"every must be a number of frames of at least 1, got {every!r}.")
+    if not 0 <= remember < float("inf"):
+        raise ConfigError(f"remember must be a number of seconds of at least 0, got {remember!r}.")
+    if start < 0 or (stop is not None and stop <= start):
+        raise ConfigError(
+            f"start={start!r} and stop={stop!r} must be seconds: 0 or more, and the stop after the start."
+        )
+    SelectionRules(threshold=threshold, nms_iou=nms_iou)  # refuses what is out of range
+    encoding = detector.encode(labels)
+    limits = [threshold if limit is None else limit for limit in encoding.prompts.thresholds]
+    frames = open_source(source, fps=fps)
+    identities = Identities(limits, remember=remember, rate=frames.fps / every)
+
+    def find(image: NDArray[np.uint8]) -> Detections:
+        found = detector(image, encoding, threshold=threshold * WEAK, nms_iou=nms_iou)
+        return replace(found, label_scores=None)
+
+    return _follow(frames, find, identities, every=every, start=start, stop=stop)
+
+
+def _follow(
+    source: Source, find: Find, identities: Identities, *, every: int, start: float, stop: float | None
+) -> Iterator[TrackedFrame]:
+    try:
+        yield from follow(_between(source, start, stop), find, identities, every=every)
+    finally:
+        source.close()
+
+
+def _between(frames: Iterable[Frame], start: float, stop: float | None) -> Iterator[Frame]:
+    for frame in frames:
+        if stop is not None and frame.seconds >= stop:
+            return
+        if frame.seconds >= start:
+            yield frame
+
+
+class _Known(NamedTuple):
+    """The things of a frame in which was looked, and where things are expected that were not found."""
+
+    frame: Frame
+    detections: Detections
+    missing: dict[int, NDArray[np.float32]]
+
+
+def follow(frames: Iterable[Frame], find: Find, identities: Identities, *, every: int) -> Iterator[TrackedFrame]:
+    """Look at every `every`-th frame and at the last one, and fill in the boxes between; see `track`.
+
+    Args:
+        frames: in the order of time.
+        find: finds boxes in a picture, also weak ones.
+        identities: gives them their ids.
+        every: frames from one detection to the next.
+    """
+    waiting: deque[Frame] = deque()
+    before: _Known | None = None
+    for count, frame in enumerate(frames):
+        waiting.append(frame)
+        if count % every == 0:
+            after = _look(frame, find, identities)
+            yield from _give(waiting, before, after)
+            before = after
+    if waiting:
+        yield from _give(waiting, before, _look(waiting[-1], find, identities))
+
+
+def _look(frame: Frame, find: Find, identities: Identities) -> _Known:
+    found = find(frame.image)
+    known = identities.update(found, frame.seconds)
+    rows = np.flatnonzero(known.track_ids > 0)
+    tracked = replace(found[rows], track_ids=known.track_ids[rows])
+    return _Known(frame, tracked, known.missing)
+
+
+def _give(waiting: deque[Frame], before: _Known | None, after: _Known) -> Iterator[TrackedFrame]:
+    """Yield the frames that waited for a detection in the last of them, and forget each at once."""
+    while len(waiting) > 1 and before is not None:
+        frame = waiting.popleft()
+        share = (frame.seconds - before.frame.seconds) / (after.frame.seconds - before.frame.seconds)
+        boxes = _expected(before.detections, after, share)
+        yield TrackedFrame(frame.index, frame.seconds, frame.image, boxes, np.ones(len(boxes), np.bool_))
+    waiting.clear()
+    is_predicted = np.zeros(len(after.detections), np.bool_)
+    yield TrackedFrame(after.frame.index, after.frame.seconds, after.frame.image, after.detections, is_predicted)
+
+
+def _expected(before: Detections, after: _Known, share: float) -> Detections:
+    """Return where the things of a detection are when a share (0 to 1) of the time to the next has passed."""
+    track_ids = _ids(before)
+    found = dict(zip(_ids(after.detections).tolist(), after.detections.boxes_xyxy, strict=True))
+    ends = [
+        found.get(track_id, after.missing.get(track_id, box))
+        for track_id, box in zip(track_ids.tolist(), before.boxes_xyxy, strict=True)
+    ]
+    moved = before.boxes_xyxy + np.float32(share) * (np.array(ends, np.float32).reshape(-1, 4) - before.boxes_xyxy)
+    width, height = before.image_wh
+    moved = np.clip(moved, 0, np.array([width, height, width, height], np.float32))
+    is_there: NDArray[np.bool_] = np.all(moved[:, 2:] > moved[:, :2], axis=1)  # the others have left the picture
+    return replace(before[is_there], boxes_xyxy=moved[is_there])
+
+
+def _ids(detections: Detections) -> NDArray[np.int64]:
+    return np.zeros(0, np.int64) if detections.track_ids is None else detections.track_ids

@@ -1,0 +1,90 @@
+"""Detections as plain lists, strings and numbers, and back."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from groundling.errors import DatasetError
+from groundling.structures.checks import check_keys, checked_labels
+
+if TYPE_CHECKING:
+    from groundling.structures.detections import Detections
+
+_KEYS = ("source", "width", "height", "labels", "label_scores", "detections")
+_ITEM_KEYS = ("label", "label_id", "score", "box_xyxy")
+_TRACK = "track_id"
+
+
+def plain_dict(found: "Detections") -> dict[str, Any]:
+    """Convert to what `read_fields` reads."""
+    width, height = found.image_wh
+    items = [
+        dict(zip(_ITEM_KEYS, (item.label, item.label_id, _plain(score), _plain(box)), strict=True))
+        for item, score, box in zip(found, found.scores, found.boxes_xyxy, strict=True)
+    ]
+    if found.track_ids is not None:
+        for item, track_id in zip(items, found.track_ids.tolist(), strict=True):
+            item[_TRACK] = track_id
+    label_scores = None if found.label_scores is None else _plain(found.label_scores)
+    values = (found.source, width, height, list(found.labels), label_scores, items)
+    return dict(zip(_KEYS, values, strict=True))
+
+
+def read_fields(value: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of the fields of `Detections`, which checks them in turn.
+
+    Raises:
+        DatasetError: a key is missing or unknown, or some items have a track id and others have none.
+    """
+    check_keys("The dictionary", value, _KEYS)
+    items = value["detections"]
+    if not isinstance(items, Sequence) or isinstance(items, str):
+        raise DatasetError(f"'detections' must be a list, got {type(items).__name__}.")
+    for row, item in enumerate(items):
+        check_keys(f"detections[{row}]", item, _ITEM_KEYS, optional=(_TRACK,))
+    labels = checked_labels(value["labels"])
+    label_scores = value["label_scores"]
+    if label_scores is not None and not items:
+        label_scores = np.zeros((0, len(labels)))
+    return {
+        "boxes_xyxy": [item["box_xyxy"] for item in items] if items else np.zeros((0, 4), np.float32),
+        "scores": [item["score"] for item in items],
+        "label_ids": [item["label_id"] for item in items],
+        "labels": labels,
+        "image_wh": (value["width"], value["height"]),
+        "label_scores": label_scores,
+        "source": value["source"],
+        "track_ids": _track_ids(items),
+    }
+
+
+def check_item_labels(found: "Detections", items: Sequence[Mapping[str, Any]]) -> None:
+    """Check that the label that each item names is the one that its id means.
+
+    Raises:
+        DatasetError: it is another one.
+    """
+    for row, (detection, item) in enumerate(zip(found, items, strict=True)):
+        if detection.label != item["label"]:
+            raise DatasetError(
+                f"detections[{row}] has the label {item['label']!r}, but its label_id {item['label_id']} "
+                f"means {detection.label!r}. Correct one of them."
+            )
+
+
+def _track_ids(items: Sequence[Mapping[str, Any]]) -> list[Any] | None:
+    tracked = [_TRACK in item for item in items]
+    if not any(tracked):
+        return None
+    if not all(tracked):
+        raise DatasetError(
+            f"detections[{tracked.index(False)}] has no {_TRACK!r}, but others have one. Give it to all or to none."
+        )
+    return [item[_TRACK] for item in items]
+
+
+def _plain(array: NDArray[np.float32] | np.float32) -> Any:
+    """Convert float32 values to the shortest Python numbers that turn back into the same float32 values."""
+    return np.asarray(array).astype(np.str_).astype(np.float64).tolist()

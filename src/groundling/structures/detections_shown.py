@@ -1,0 +1,150 @@
+"""Detections for people: drawn, plotted, as a table, and as what a notebook shows."""
+
+import base64
+import io
+import os
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from groundling.errors import ImageError, missing_extra
+from groundling.pictures.drawing import check_size, color_hex, draw_boxes
+
+if TYPE_CHECKING:
+    import pandas
+    import PIL.Image
+    from matplotlib.axes import Axes
+
+    from groundling.structures.detections import Detections
+
+    Drawable = PIL.Image.Image | NDArray[np.uint8] | str | os.PathLike[str]
+
+SHOWN_SIDE = 1000  # pixels of a picture's longer side in a notebook, which keeps every picture in its file
+SHOWN_ROWS = 40
+PLOT_INCHES = 9.0  # longer side of a figure
+JPEG_QUALITY = 90  # thin lines and letters suffer below
+
+_HOW_TO_SEE = "To see the boxes, call <code>.plot(image)</code> with the picture."
+
+
+def drawn(found: "Detections", image: "Drawable | None" = None) -> "PIL.Image.Image":
+    """See `Detections.draw`."""
+    import PIL.Image
+
+    if image is None:
+        image = found.source
+    if image is None:
+        raise ImageError("These detections do not know their picture's file. Give the picture to draw on.")
+    if isinstance(image, np.ndarray):
+        image = PIL.Image.fromarray(image)
+    return _drawn_in(Path(image) if isinstance(image, str | os.PathLike) else image, found, found.image_wh)
+
+
+def _drawn_in(picture: "PIL.Image.Image | Path", found: "Detections", size_wh: tuple[int, int]) -> "PIL.Image.Image":
+    """Draw on a picture that may be smaller than the one that was searched."""
+    last_on_top = found.sorted()[::-1]
+    captions = [
+        (item.label, f"{item.score:.2f}" if item.track_id is None else f"#{item.track_id} {item.score:.2f}")
+        for item in last_on_top
+    ]
+    factor = np.array(size_wh, np.float32) / np.array(found.image_wh, np.float32)
+    boxes_xyxy: NDArray[np.float32] = last_on_top.boxes_xyxy * np.tile(factor, 2)
+    return draw_boxes(picture, boxes_xyxy, _color_ids(last_on_top), captions, image_wh=size_wh)
+
+
+def _color_ids(found: "Detections") -> NDArray[np.int64]:
+    return found.label_ids if found.track_ids is None else found.track_ids
+
+
+def plotted(
+    found: "Detections",
+    image: "Drawable | None" = None,
+    ax: "Axes | None" = None,
+) -> "Axes":
+    """See `Detections.plot`."""
+    picture = drawn(found, image)
+    if ax is None:
+        try:
+            from matplotlib import pyplot
+        except ImportError as error:
+            raise missing_extra("matplotlib", "eval", "Plotting") from error
+        scale = PLOT_INCHES / max(picture.size)
+        smallest = 1.0  # inches: a figure must not vanish beside a long narrow picture
+        size = (max(smallest, picture.width * scale), max(smallest, picture.height * scale))
+        ax = pyplot.figure(figsize=size).add_axes((0, 0, 1, 1))
+    ax.imshow(np.asarray(picture))
+    ax.set_axis_off()
+    return ax
+
+
+def as_table(found: "Detections") -> "pandas.DataFrame":
+    """See `Detections.to_pandas`."""
+    try:
+        import pandas
+    except ImportError as error:
+        raise missing_extra("pandas", "tables", "A table of detections") from error
+    columns = {
+        "label": pandas.Series([item.label for item in found], dtype="str"),  # also where there are none
+        "label_id": found.label_ids,
+        "score": found.scores,
+        **dict(zip(("left", "top", "right", "bottom"), found.boxes_xyxy.T, strict=True)),
+    }
+    if found.track_ids is not None:
+        columns["track_id"] = found.track_ids
+    return pandas.DataFrame(columns)
+
+
+def as_html(found: "Detections") -> str:
+    """Return picture and table for a notebook; nothing is fetched, and labels are text, whatever stands in them."""
+    if found.source is None:
+        return f"<div>{_heading(found)}{_html_table(found, colored=False)}<p>{_HOW_TO_SEE}</p></div>"
+    try:
+        shown = _small(found, found.source)
+    except Exception as error:  # a notebook shows what it can; the reason stands below the table
+        reason = " ".join(str(error).split())[:300]
+        return f"<div>{_heading(found)}{_html_table(found, colored=False)}<p>{escape(reason)} {_HOW_TO_SEE}</p></div>"
+    buffer = io.BytesIO()
+    shown.save(buffer, "JPEG", quality=JPEG_QUALITY, subsampling=0)
+    data = base64.b64encode(buffer.getvalue()).decode("ascii")
+    picture = f'<img src="data:image/jpeg;base64,{data}" width="{shown.width}" style="max-width: 100%" alt="">'
+    return f"<div>{_heading(found)}{picture}{_html_table(found, colored=True)}</div>"
+
+
+def _small(found: "Detections", source: str) -> "PIL.Image.Image":
+    from groundling.pictures.reading import open_picture
+
+    picture = open_picture(Path(source))
+    check_size(picture, found.image_wh)
+    picture.thumbnail((SHOWN_SIDE, SHOWN_SIDE))
+    return _drawn_in(picture, found, picture.size)
+
+
+def _heading(found: "Detections") -> str:
+    width, height = found.image_wh
+    where = "" if found.source is None else f" {escape(found.source[:200])}"
+    return f"<p><b>{len(found)} found</b> in {width}\u2009×\u2009{height}{where}</p>"  # noqa: RUF001  (a sign, not an x)
+
+
+def _html_table(found: "Detections", *, colored: bool) -> str:
+    if len(found) == 0:
+        return ""
+    tracked = found.track_ids is not None
+    names = ["label", *(["track"] if tracked else []), "score", "left", "top", "right", "bottom"]
+    head = "".join(f"<th>{name}</th>" for name in names)
+    rows = []
+    shown = found[:SHOWN_ROWS]
+    for item, color_id in zip(shown, _color_ids(shown).tolist(), strict=True):
+        swatch = f'<span style="color: {color_hex(color_id)}">\u25a0</span> ' if colored else ""
+        label = f'<td style="text-align: left">{swatch}{escape(item.label)}</td>'
+        numbers = [
+            *([str(item.track_id)] if tracked else []),
+            f"{item.score:.2f}",
+            *(f"{x:.1f}" for x in item.box_xyxy),
+        ]
+        rows.append(f"<tr>{label}{''.join(f'<td>{number}</td>' for number in numbers)}</tr>")
+    if len(found) > SHOWN_ROWS:
+        rows.append(f'<tr><td colspan="{len(names)}">and {len(found) - SHOWN_ROWS} more</td></tr>')
+    return f'<table style="text-align: right"><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table>'
