@@ -73,11 +73,11 @@ def write_report(
     write_text(folder / "report.html", html_page(parts))
 
 
-def html_page(parts: Iterable[str]) -> str:
+def html_page(parts: Iterable[str], title: str = "Evaluation") -> str:
     """Return a page with its style in it, from pieces of HTML."""
     return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>Evaluation</title>'
-        f"<style>{_STYLE}</style></head>\n<body>\n" + "\n".join(parts) + "\n</body></html>\n"
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>'
+        f"{escape(title)}</title><style>{_STYLE}</style></head>\n<body>\n" + "\n".join(parts) + "\n</body></html>\n"
     )
 
 
