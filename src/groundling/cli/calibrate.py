@@ -2,8 +2,6 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,6 +19,7 @@ from groundling.cli.options import (
     choose_vocabulary,
     load_detector,
 )
+from groundling.cli.progress import counted
 from groundling.errors import ConfigError, missing_extra
 from groundling.files import BUNDLED_MODEL
 
@@ -78,7 +77,7 @@ def calibrate(  # noqa: PLR0913  (one parameter for each option)
     data_format = None if format_ is None else format_.value
     dataset = open_dataset({"annotations": annotations, "format": data_format} | files)
     detector = load_detector(model, device=device, dtype=dtype)
-    with _progress() as advance:
+    with counted("calibrating", "pictures") as advance:
         calibration = choose_thresholds(
             detector,
             dataset,
@@ -116,17 +115,6 @@ def _check_outputs(out: Path, folder: Path) -> None:
             )
     if find_spec("matplotlib") is None:
         raise missing_extra("matplotlib", "eval", "The report of a calibration")
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[int, int], None]]:
-    """Give a function that takes the number done and the number of all; the bar is shown on a terminal only."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
-        task = bar.add_task("calibrating", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def _print(calibration: "Calibration") -> None:

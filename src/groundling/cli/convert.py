@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from groundling.cli.detect import Dtype
+from groundling.cli.options import Dtype
 from groundling.errors import CheckpointError
 
 if TYPE_CHECKING:

@@ -7,11 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from groundling.cli.options import (
-    MODEL_EXAMPLE,
     BatchSizeOption,
     CompileOption,
     DeviceOption,
-    Dtype,
     DtypeOption,
     LabelsOption,
     ModelOption,
@@ -27,17 +25,12 @@ from groundling.cli.options import (
     choose_tiles,
     load_detector,
 )
-from groundling.cli.pictures import choose_outputs, find_pictures
+from groundling.cli.pictures import choose_outputs, choose_pictures
 from groundling.cli.status import PROBLEM
 from groundling.errors import ConfigError, ImageError
 
 if TYPE_CHECKING:
     from groundling.cli.search import Outcome
-
-from groundling.cli.options import _as_utf_8  # TEMPORARY
-
-_choose_words = choose_labels  # TEMPORARY
-__all__ = ["MODEL_EXAMPLE", "Dtype", "detect", "_as_utf_8"]
 
 
 def detect(  # noqa: PLR0913  (one parameter for each option)
@@ -81,15 +74,11 @@ def detect(  # noqa: PLR0913  (one parameter for each option)
     from groundling.postprocess.select import SelectionRules
 
     words = choose_labels(labels, text, vocabulary, negatives)
-    if not images:
-        raise _no_picture(labels or [])
+    pictures = choose_pictures(images, labels, "detect")
     if nms_across_labels and nms is None:
         raise ConfigError("--nms-across-labels needs --nms, the overlap from which a box is dropped, such as 0.7.")
     rules = SelectionRules(threshold, top_k, nms, nms_across_labels, drop_groups)
     tiles = choose_tiles(tile, overlap)
-    pictures = find_pictures(images)
-    if not any(picture.exists() for picture in pictures):  # said before the model is loaded
-        raise ImageError(f"There is no picture file {str(pictures[0])!r}. Check the path.")
     outputs: list[Path] | list[None] = [None] * len(pictures)
     if out is not None or not as_json:
         outputs = choose_outputs(pictures, out)
@@ -115,16 +104,6 @@ def _print_and_draw(
                 report.add_failure(outcome)
                 continue
             if output is not None:
-                outcome.detections.save(output, outcome.picture)
+                outcome.save(output)
             report.add(outcome.detections, output)
     return PROBLEM if report.failures else 0
-
-
-def _no_picture(labels: Sequence[str]) -> ImageError:
-    swallowed = next((label for label in labels if Path(label).expanduser().exists()), None)
-    if swallowed is None:
-        return ImageError("No picture is given. Put one or more before the options: groundling detect PICTURE ...")
-    return ImageError(
-        f"No picture is given: --labels takes all words up to the next option, also {swallowed!r}. "
-        f"Put pictures before --labels, or end the labels with --, as in: --labels {labels[0]!r} -- {swallowed}"
-    )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from groundling.cli.detect import MODEL_EXAMPLE, Dtype
+from groundling.cli.options import MODEL_EXAMPLE, Dtype
 from groundling.errors import ConfigError
 from groundling.files import BUNDLED_MODEL
 

@@ -25,7 +25,8 @@ from groundling.cli.options import (
     choose_labels,
     load_detector,
 )
-from groundling.cli.pictures import DRAWN, choose_outputs, find_pictures
+from groundling.cli.pictures import DRAWN, choose_outputs, choose_pictures
+from groundling.cli.progress import progress_bar
 from groundling.cli.status import PROBLEM
 from groundling.errors import ImageError
 
@@ -74,14 +75,10 @@ def explain(  # noqa: PLR0913  (one parameter for each option)
     Example: groundling explain shapes.png --labels "red circle" "blue square" --out explained/
     """
     words = choose_labels(labels, text, vocabulary, negatives)
-    if not images:
-        raise ImageError("No picture is given. Put pictures before --labels, or end the labels with --.")
-    pictures = find_pictures(images)
-    if not any(picture.exists() for picture in pictures):  # said before the model is loaded
-        raise ImageError(f"There is no picture file {str(pictures[0])!r}. Check the path.")
+    pictures = choose_pictures(images, labels, "explain")
     outputs: list[Path] | list[None] = [None] * len(pictures)
     if out is not None or not as_json:
-        outputs = _choose_names(images, pictures, FOLDER if out is None else out)
+        outputs = _choose_names(images or (), pictures, FOLDER if out is None else out)
 
     detector = load_detector(model, device=device, dtype=dtype)
     look = partial(detector.explain, labels=detector.encode(words), threshold=threshold, top_k=top_k, nms_iou=nms)
@@ -190,14 +187,7 @@ def _listed(found: "Explanation", row: int, places: Sequence[int]) -> str:
 
 def _with_progress(pictures: Sequence[Path], outputs: Sequence[Path | None]) -> Iterator[tuple[Path, Path | None]]:
     """Go through the pictures with a bar on stderr, if that is a terminal and there are several."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    is_shown = len(pictures) > 1 and sys.stderr.isatty()
-    console = Console(stderr=True)
-    with Progress(
-        console=console, transient=True, redirect_stdout=False, redirect_stderr=False, disable=not is_shown
-    ) as bar:
+    with progress_bar("pictures", shown=len(pictures) > 1) as bar:
         yield from bar.track(list(zip(pictures, outputs, strict=True)), description="explaining")
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
+from groundling.cli.progress import progress_bar
 from groundling.cli.report import PIPE_WIDTH
 from groundling.errors import ImageError
 from groundling.interruption import Interruption
@@ -71,7 +71,7 @@ class Following:
             for writer in (self._video, self._tracks):
                 if writer is not None:
                     stack.enter_context(writer)
-            progress = stack.enter_context(_progress())
+            progress = stack.enter_context(progress_bar("frames"))
             task = progress.add_task("tracking", total=total)
             for frame in frames:
                 if self._video is not None:
@@ -121,33 +121,6 @@ class _Seen:
         self.frames += 1
         self.things += sum(track_id > self._highest for track_id in track_ids)
         self._highest = max(self._highest, *track_ids)
-
-
-class _Rate(ProgressColumn):
-    """Frames a second."""
-
-    def render(self, task: Task) -> Text:
-        return Text("" if task.speed is None else f"{task.speed:.1f} frames/s")
-
-
-class _Frames(ProgressColumn):
-    """Frames done, of how many where that is known."""
-
-    def render(self, task: Task) -> Text:
-        return Text(f"{task.completed:.0f}" + ("" if task.total is None else f"/{task.total:.0f}"))
-
-
-def _progress() -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), _Frames(), _Rate(), TimeRemainingColumn())
-    # stdout is left alone: it may be a file that someone parses
-    return Progress(
-        *columns,
-        console=Console(stderr=True),
-        transient=True,
-        redirect_stdout=False,
-        redirect_stderr=False,
-        disable=not sys.stderr.isatty(),
-    )
 
 
 def expected_count(source: Source, start: float, stop: float | None) -> int | None:

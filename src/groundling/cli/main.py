@@ -7,15 +7,20 @@ from typing import Annotated
 
 import typer
 
+from groundling.cli.app import app as app_verb
 from groundling.cli.arguments import LabelsCommand
+from groundling.cli.calibrate import calibrate
 from groundling.cli.convert import convert
 from groundling.cli.data import data
 from groundling.cli.detect import detect
 from groundling.cli.doctor import doctor
 from groundling.cli.evaluate import evaluate
+from groundling.cli.explain import explain
 from groundling.cli.info import info
+from groundling.cli.label import label
 from groundling.cli.scenes import scenes
 from groundling.cli.status import INTERRUPTED, MISTAKE
+from groundling.cli.track import track
 from groundling.cli.train import train
 from groundling.errors import GroundlingError
 
@@ -32,10 +37,15 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("detect", cls=LabelsCommand)(detect)
+app.command("explain", cls=LabelsCommand)(explain)
 app.command("info")(info)
+app.command("app")(app_verb)
 app.command("convert")(convert)
+app.command("track", cls=LabelsCommand)(track)
 app.command("train")(train)
 app.command("evaluate")(evaluate)
+app.command("calibrate", cls=LabelsCommand)(calibrate)
+app.command("label", cls=LabelsCommand)(label)
 app.command("doctor")(doctor)
 app.add_typer(scenes)
 app.add_typer(data)

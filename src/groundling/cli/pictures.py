@@ -11,6 +11,25 @@ DRAWN = ".detected.png"
 WRITABLE = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 
 
+def choose_pictures(names: Sequence[str] | None, labels: Sequence[str] | None, verb: str) -> list[Path]:
+    """List the pictures that are meant, if at least one is there: a mistake is told before a model is loaded.
+
+    Args:
+        names: what the command line names; see `find_pictures`.
+        labels: the words after --labels, which may have swallowed a picture.
+        verb: how messages call the command.
+
+    Raises:
+        ImageError: no picture is named, a folder has none in it, or none exists.
+    """
+    if not names:
+        raise _no_picture(labels or [], verb)
+    pictures = find_pictures(names)
+    if not any(picture.exists() for picture in pictures):
+        raise ImageError(f"There is no picture file {str(pictures[0])!r}. Check the path.")
+    return pictures
+
+
 def find_pictures(names: Sequence[str]) -> list[Path]:
     """List the pictures that are meant: a file is itself, a folder all pictures directly in it, by name.
 
@@ -85,3 +104,13 @@ def check_writable(folder: Path) -> None:
         place = place.parent
     if not place.is_dir() or not os.access(place, os.W_OK):
         raise ImageError(f"Nothing can be written to {str(folder)!r}: {str(place)!r} is no folder that you may change.")
+
+
+def _no_picture(labels: Sequence[str], verb: str) -> ImageError:
+    swallowed = next((label for label in labels if Path(label).expanduser().exists()), None)
+    if swallowed is None:
+        return ImageError(f"No picture is given. Put one or more before the options: groundling {verb} PICTURE ...")
+    return ImageError(
+        f"No picture is given: --labels takes all words up to the next option, also {swallowed!r}. "
+        f"Put pictures before --labels, or end the labels with --, as in: --labels {labels[0]!r} -- {swallowed}"
+    )

@@ -9,9 +9,9 @@ from typing import Self
 
 import typer
 from rich.console import Console
-from rich.progress import Progress
 from rich.table import Table
 
+from groundling.cli.progress import progress_bar
 from groundling.errors import ImageError
 from groundling.structures.detections import Detections
 
@@ -37,14 +37,7 @@ class Report:
         for column in self._table.columns[2:]:
             column.justify = "right"
         self._written: list[Path] = []
-        # stdout is left alone: it may be a file that someone parses
-        self._progress = Progress(
-            console=Console(stderr=True),
-            transient=True,
-            redirect_stdout=False,
-            redirect_stderr=False,
-            disable=count < 2 or not sys.stderr.isatty(),
-        )
+        self._progress = progress_bar("pictures", shown=count > 1)
         self._task = self._progress.add_task("detecting", total=count)
 
     def __enter__(self) -> Self:

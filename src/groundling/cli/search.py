@@ -1,21 +1,24 @@
 """Detection in many files, some of which may be broken."""
 
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import PIL.Image
 from torch import Tensor
 
+from groundling.cli.progress import counted
 from groundling.errors import ImageError
+from groundling.pictures.strips import read_small
 from groundling.pipeline.detector import Detector
 from groundling.pipeline.pictures import read_picture
 from groundling.pipeline.prompt_encoding import PromptEncoding
 from groundling.pipeline.tiles import Tiles, detect_tiled
 from groundling.postprocess.select import SelectionRules
 from groundling.structures.detections import Detections
+
+MOST_DRAWN = 16_000_000
+"""Pixels of the drawing of a picture that is too large to be held whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +27,19 @@ class Outcome:
 
     picture: PIL.Image.Image | Path
     detections: Detections
+
+    def save(self, path: Path) -> None:
+        """Draw on a copy of the picture, a very large one scaled down, and write it.
+
+        Raises:
+            ImageError: the picture cannot be read, or the ending is not a picture format.
+            OSError: the file cannot be written.
+        """
+        small = read_small(self.picture, MOST_DRAWN) if isinstance(self.picture, Path) else None
+        if small is None:
+            self.detections.save(path, self.picture)
+        else:
+            self.detections.resized(small.size).save(path, small)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +80,7 @@ class Search:
 
     def _in_tiles(self, path: Path, tiles: Tiles, batch_size: int) -> Outcome | ImageError:
         try:
-            with _tile_progress(path) as advance:
+            with counted(path.name, "tiles") as advance:
                 found = detect_tiled(
                     self.detector,
                     path,
@@ -93,17 +109,6 @@ class Search:
             batch_size=max(1, len(pictures)),
             **asdict(self.rules),
         )
-
-
-@contextmanager
-def _tile_progress(path: Path) -> Iterator[Callable[[int, int], None]]:
-    """Give a function that shows on a terminal how much of a picture is searched."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
-        task = bar.add_task(path.name, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def _read(path: Path) -> Tensor | ImageError:

@@ -76,7 +76,7 @@ def rgb_picture(image: Image.Image, name: str, *, warn: bool = True) -> Image.Im
     try:
         image.load()
         image = _upright(image, name, warn=warn)
-        if image.mode == "RGB":
+        if image.mode == "RGB" and not image.has_transparency_data:
             return image
         if image.mode[0] in "IF":
             return Image.fromarray(_grey_8_bit(np.asarray(image), image.mode, name)).convert("RGB")

@@ -23,6 +23,7 @@ from groundling.pipeline.pictures import Picture
 from groundling.pipeline.preparation import PreparedPicture, rows_by_kind
 from groundling.pipeline.processor_files import load_processor
 from groundling.pipeline.prompt_encoding import PromptEncoding
+from groundling.pipeline.results import to_detections
 from groundling.pipeline.stages import Labels, Stages
 from groundling.postprocess.label_scores import Aggregation
 from groundling.postprocess.select import Selection, SelectionRules, Words, choose_boxes, score_boxes
@@ -154,7 +155,7 @@ class Detector(Stages):
             nms_across_labels: a better box of another label suppresses too.
             drop_groups: drop boxes around several others of their label.
             aggregate: how the scores of a label's tokens become its score: "mean" or "max".
-            batch_size: most prompts computed at a time, if there are several; it changes speed and memory, not results.
+            batch_size: most prompts, or tiles, computed at a time; it changes speed and memory, not results.
             tiles: search the picture in overlapping parts too, for small things in large pictures.
             allow_url: download the picture where `image` is a URL.
 
@@ -325,7 +326,10 @@ class Detector(Stages):
                     words, image_hw = _words(questions[row].prompts, n), pictures[row].image_hw
                     parts[row].append(score_boxes(logit_QT, box_Q4, words, image_hw=image_hw, rules=rules))
         chosen = [choose_boxes(some, rules) for some in parts]
-        return [_to_detections(*one) for one in zip(chosen, questions, pictures, strict=True)]
+        return [
+            to_detections(selection, question.prompts.labels, image_hw=picture.image_hw, source=picture.source)
+            for selection, question, picture in zip(chosen, questions, pictures, strict=True)
+        ]
 
 
 def _words(prompts: PromptSet, number: int) -> Words:
@@ -335,16 +339,3 @@ def _words(prompts: PromptSet, number: int) -> Words:
 def _check_batch_size(batch_size: int) -> None:
     if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
         raise ConfigError(f"batch_size must be a number of at least 1, got {batch_size!r}.")
-
-
-def _to_detections(selection: Selection, question: _Question, picture: PreparedPicture) -> Detections:
-    height, width = picture.image_hw
-    return Detections(
-        boxes_xyxy=selection.boxes_xyxy.cpu().numpy(),
-        scores=selection.scores.cpu().numpy(),
-        label_ids=selection.label_ids.cpu().numpy(),
-        labels=question.prompts.labels,
-        image_wh=(width, height),
-        label_scores=None if selection.label_scores is None else selection.label_scores.cpu().numpy(),
-        source=picture.source,
-    )

@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from groundling.errors import GroundlingError, PromptError
+from groundling.errors import PromptError
 from groundling.model.feature_enhancer import FeatureEnhancerLayer
 from groundling.pipeline.pictures import Picture, read_picture
 from groundling.pipeline.prompt_encoding import PromptEncoding
+from groundling.pipeline.results import check_finite, to_detections
 from groundling.pipeline.stages import Labels, Stages
-from groundling.postprocess.select import Selection, SelectionRules, Words, choose_boxes, score_boxes
-from groundling.structures.detections import Detections
+from groundling.postprocess.select import SelectionRules, Words, choose_boxes, score_boxes
 from groundling.structures.explanation import Explanation
 from groundling.structures.features import EnhancedFeatures, ImageFeatures, Prediction, TextFeatures
 from groundling.structures.prompt import PromptSet
@@ -58,6 +58,7 @@ def explain(
     pixel_3HW = read_picture(image, allow_url=allow_url)
     height, width = pixel_3HW.shape[1:]
     picture = PIL.Image.fromarray(pixel_3HW.permute(1, 2, 0).contiguous().numpy())
+    source = os.fspath(image) if isinstance(image, str | os.PathLike) else None
     features = detector.encode_images([detector.prepare(pixel_3HW)])
     with torch.inference_mode():
         prediction, similarity_TS, attention_TS = _look(detector, features, text)
@@ -68,7 +69,7 @@ def explain(
         )
         selection = choose_boxes([found], rules)
         return Explanation(
-            detections=_to_detections(selection, prompts, picture, image),
+            detections=to_detections(selection, prompts.labels, image_hw=(height, width), source=source),
             picture=picture,
             tokens=tuple(detector.processor.tokenizer.convert_ids_to_tokens(prompt.token_ids)),
             words=prompt.labels,
@@ -116,8 +117,7 @@ def _look(detector: Stages, image: ImageFeatures, text: TextFeatures) -> tuple[P
     similarity_TS = (proposals.logit_BST[0].sigmoid() * usable_S1).T
     enhanced_text = text._replace(token_BTD=grounding.enhanced.text_BTD)
     prediction = model.predict_layer(enhanced_text, grounding.queries, decoded, len(decoded.states) - 1)
-    if bool(prediction.logit_BQT.isnan().any() | prediction.box_BQ4.isnan().any()):
-        raise GroundlingError("The model's output is not a number (NaN). Use dtype bfloat16 or float32.")
+    check_finite(prediction)
     return prediction, similarity_TS, attention_TS
 
 
@@ -161,16 +161,3 @@ def _array(x: Tensor) -> NDArray[np.float32]:
     array: NDArray[np.float32] = x.float().cpu().numpy()
     array.flags.writeable = False
     return array
-
-
-def _to_detections(selection: Selection, prompts: PromptSet, picture: PIL.Image.Image, image: Picture) -> Detections:
-    assert selection.label_scores is not None  # one prompt has them
-    return Detections(
-        boxes_xyxy=_array(selection.boxes_xyxy),
-        scores=_array(selection.scores),
-        label_ids=selection.label_ids.cpu().numpy(),
-        labels=prompts.labels,
-        image_wh=picture.size,
-        label_scores=_array(selection.label_scores),
-        source=os.fspath(image) if isinstance(image, str | os.PathLike) else None,
-    )

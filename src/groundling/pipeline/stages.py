@@ -4,13 +4,14 @@ from collections.abc import Sequence
 
 import torch
 
-from groundling.errors import GroundlingError, PromptError
+from groundling.errors import PromptError
 from groundling.model.grounding_dino import GroundingDinoForObjectDetection
 from groundling.ops.features import stack_text
 from groundling.pipeline.checks import check_vocabulary
 from groundling.pipeline.pictures import Picture
 from groundling.pipeline.preparation import PreparedPicture, prepare_picture
 from groundling.pipeline.prompt_encoding import PromptEncoding, fingerprint
+from groundling.pipeline.results import check_finite
 from groundling.pipeline.text_cache import TextCache, weights_state
 from groundling.processing.packing import Labels as PlainLabels
 from groundling.processing.packing import build_prompts
@@ -137,11 +138,7 @@ class Stages:
         """
         repeats = image.token_BSD.shape[0] // text.token_BTD.shape[0]
         prediction = self.model.ground(image, stack_text([text] * repeats))
-        if bool(prediction.logit_BQT.isnan().any() | prediction.box_BQ4.isnan().any()):
-            raise GroundlingError(
-                "The model's output is not a number (NaN), so nothing could be found. With dtype float16 a value was "
-                "too large: use bfloat16 or float32. Otherwise the checkpoint is damaged."
-            )
+        check_finite(prediction)
         return prediction
 
     @property

@@ -215,6 +215,19 @@ class Detections:
             raise ConfigError(f"count must be 0 or more, got {count}.")
         return self.sorted()[:count]
 
+    def resized(self, image_wh: tuple[int, int]) -> "Detections":
+        """Return the same detections for the picture in another size.
+
+        Args:
+            image_wh: its width and height in pixels.
+
+        Raises:
+            DatasetError: that is no size of a picture.
+        """
+        width, height = checked_size(image_wh)
+        scale = np.array([width, height, width, height]) / np.array([*self.image_wh, *self.image_wh])
+        return replace(self, boxes_xyxy=(self.boxes_xyxy * scale).astype(np.float32), image_wh=(width, height))
+
     # To other forms
 
     def to_supervision(self) -> "supervision.Detections":

@@ -1,0 +1,273 @@
+"""What the page does with a picture, without the page: a search, what the sliders choose of it, and its files.
+
+The model runs once, with a threshold that no slider goes below; the sliders choose among what it found.
+"""
+
+import html
+import json
+import re
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import NamedTuple
+
+import numpy as np
+import PIL.Image
+import torch
+from numpy.typing import NDArray
+
+from groundling.data.record import Record, one_label_each
+from groundling.data.writers.coco import ANNOTATIONS, CocoWriter
+from groundling.errors import ImageError, PromptError
+from groundling.files import write_text
+from groundling.pictures.drawing import color_hex, save_picture
+from groundling.pictures.reading import open_picture
+from groundling.pipeline.detector import Detector
+from groundling.pipeline.explain import explain
+from groundling.postprocess.nms import class_wise_nms
+from groundling.postprocess.select import MERGE_IOU
+from groundling.structures.detections import Detections
+from groundling.structures.explanation import Explanation
+from groundling.structures.vocabulary import Vocabulary
+
+LOWEST_THRESHOLD = 0.05
+"""Boxes below it are never kept: they are many and mean nothing."""
+
+KEEP_ALL = 1.0
+"""No two boxes overlap by more."""
+
+LONGEST_SHOWN = 1600
+"""Pixels of the longer side of what the page shows; larger pictures take long to draw and send at each move."""
+
+MOST_CHIPS = 40
+"""Labels that the legend shows; the others are counted."""
+
+SHORTEST_SHOWN = 900
+"""Smaller pictures are shown larger, so that boxes and captions are sharp."""
+
+COLUMNS = ("Label", "Score", "Left", "Top", "Right", "Bottom")
+
+
+class Chip(NamedTuple):
+    """A label in the legend: its colour as #rrggbb and how many boxes are shown."""
+
+    label: str
+    color: str
+    boxes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Where the sliders stand.
+
+    Attributes:
+        threshold: 0 to 1; boxes that score more are shown.
+        nms_iou: 0 to 1; of boxes of one label that overlap by more, the best is shown. 1 shows all.
+        own: for a label its threshold, in place of the general one.
+    """
+
+    threshold: float = 0.3
+    nms_iou: float = MERGE_IOU
+    own: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Search:
+    """One picture that was searched.
+
+    Attributes:
+        name: the picture's file name, without its folder.
+        picture: upright RGB, in its own size.
+        shown: the same in the size that the page shows.
+        vocabulary: what was looked for.
+        candidates: all that any position of the sliders can show, best first.
+    """
+
+    name: str
+    picture: PIL.Image.Image
+    shown: PIL.Image.Image
+    vocabulary: Vocabulary
+    candidates: Detections
+
+
+def read_labels(text: str | None) -> tuple[str, ...]:
+    """Split what was typed into labels: one a line or between commas, each once."""
+    words = (" ".join(part.split()) for part in re.split(r"[\n,]", text or ""))
+    return tuple(dict.fromkeys(word for word in words if word))
+
+
+def read_vocabulary(labels: str | None, negatives: str | None) -> Vocabulary:
+    """Build a vocabulary from two text boxes.
+
+    Raises:
+        PromptError: there is no label, or a word is a label and a negative.
+    """
+    words = read_labels(labels)
+    if not words:
+        raise PromptError('No label is given. Write what to find into "Labels", one a line.')
+    return Vocabulary(words, negatives=read_labels(negatives))
+
+
+def search(detector: Detector, path: Path | None, name: str, vocabulary: Vocabulary) -> Search:
+    """Run the model on a picture file, once.
+
+    Args:
+        detector: what looks.
+        path: the picture; None where none was given.
+        name: what the file was called where it came from.
+        vocabulary: what to find.
+
+    Raises:
+        ImageError: there is no picture, or it cannot be read; the message names it as the caller does.
+        PromptError: the labels cannot be used.
+    """
+    if path is None:
+        raise ImageError("No picture is given. Drop one into the field on the left, or take one with the camera.")
+    if not path.exists():
+        raise ImageError(f"{name!r} was let go, as all uploads are after an hour. Drop it into the field again.")
+    try:
+        picture = open_picture(path)
+    except ImageError as error:
+        raise renamed(error, path, name) from error
+    candidates = detector(picture, vocabulary, threshold=LOWEST_THRESHOLD, nms_iou=KEEP_ALL)
+    return Search(name, picture, in_shown_size(picture), vocabulary, replace(candidates, source=name))
+
+
+def renamed(error: ImageError, path: Path, name: str) -> ImageError:
+    """Return an error that calls an upload as its owner does, and does not tell where it stands here."""
+    return ImageError(str(error).replace(str(path), name))
+
+
+def choose(searched: Search, choice: Choice) -> Detections:
+    """Return what the model would have found with these thresholds, without running it."""
+    return searched.candidates[_chosen_rows(searched.candidates, choice)]
+
+
+def look_inside(detector: Detector, searched: Search) -> Explanation:
+    """Run the model once more and keep what it saw, for all candidates.
+
+    Raises:
+        PromptError: the labels do not fit into one prompt.
+    """
+    return explain(detector, searched.picture, searched.vocabulary, threshold=LOWEST_THRESHOLD, nms_iou=KEEP_ALL)
+
+
+def choose_explained(explanation: Explanation, choice: Choice) -> Explanation:
+    """Keep the boxes that `choose` keeps."""
+    kept = _chosen_rows(explanation.detections, choice)
+    return replace(explanation, detections=explanation.detections[kept], token_scores=explanation.token_scores[kept])
+
+
+def _chosen_rows(found: Detections, choice: Choice) -> NDArray[np.int64]:
+    least = [choice.own.get(label, choice.threshold) for label in found.labels]
+    rows = np.flatnonzero(found.scores > np.array(least, np.float32)[found.label_ids])
+    if choice.nms_iou < KEEP_ALL and len(rows):
+        boxes, labels = torch.from_numpy(found.boxes_xyxy[rows]), torch.from_numpy(found.label_ids[rows])
+        rows = rows[class_wise_nms(boxes, labels, choice.nms_iou).numpy()]
+    return rows
+
+
+def still_there(searched: Search | None) -> Search:
+    """Return a search that the page still holds.
+
+    Raises:
+        ImageError: there is none, because none was made or its time is over.
+    """
+    if searched is None:
+        raise ImageError("No picture was searched, or it was let go after an hour. Press Detect.")
+    return searched
+
+
+def summary(searched: Search, found: Detections) -> str:
+    """Say in HTML how much is shown of how much."""
+    count = "1 box" if len(found) == 1 else f"{len(found)} boxes"
+    total = len(searched.candidates)
+    if not total:
+        return "<p>Nothing was found. Try other words for it, or a picture in which it is larger.</p>"
+    hint = "" if len(found) else " Move the threshold to the left to see them."
+    return f"<p><b>{count}</b> of {total} above the lowest threshold.{hint}</p>"
+
+
+def best_labels(searched: Search, count: int) -> list[str]:
+    """Return the labels of the `count` best-scoring ones that have candidates, in the caller's order."""
+    found = searched.candidates.label_ids.tolist()  # best first
+    best = list(dict.fromkeys(found))[:count]
+    return [searched.candidates.labels[label_id] for label_id in sorted(best)]
+
+
+def draw(searched: Search, found: Detections) -> PIL.Image.Image:
+    """Draw boxes on the picture in the size that the page shows."""
+    if searched.shown.size == found.image_wh:
+        return found.draw(searched.shown)
+    scale = np.divide(searched.shown.size, found.image_wh).astype(np.float32)
+    boxes = found.boxes_xyxy * np.tile(scale, 2)
+    return replace(found, boxes_xyxy=boxes, image_wh=searched.shown.size).draw(searched.shown)
+
+
+def in_shown_size(picture: PIL.Image.Image) -> PIL.Image.Image:
+    """Return a copy whose longer side has SHORTEST_SHOWN to LONGEST_SHOWN pixels."""
+    longest = max(picture.size)
+    scale = min(max(longest, SHORTEST_SHOWN), LONGEST_SHOWN) / longest
+    width, height = (max(1, round(side * scale)) for side in picture.size)
+    return picture.resize((width, height), PIL.Image.Resampling.LANCZOS)
+
+
+def rows(found: Detections) -> list[list[str | float]]:
+    """List boxes as the rows of a table with COLUMNS: scores of two decimals, whole pixels."""
+    return [[item.label, round(item.score, 2), *(round(side) for side in item.box_xyxy)] for item in found]
+
+
+def legend(found: Detections) -> list[Chip]:
+    """List the labels with the colours that `Detections.draw` gives them, those with most boxes first."""
+    counts = np.bincount(found.label_ids, minlength=len(found.labels))
+    order = np.argsort(-counts, kind="stable").tolist()
+    return [Chip(found.labels[index], color_hex(index), int(counts[index])) for index in order]
+
+
+def legend_html(chips: list[Chip]) -> str:
+    """Write the legend as HTML; labels are text, whatever they hold."""
+    shown = "".join(
+        f'<li class="{"found" if chip.boxes else "missing"}"><i style="background:{chip.color}"></i>'
+        f"{html.escape(chip.label)} <b>{chip.boxes}</b></li>"
+        for chip in chips[:MOST_CHIPS]
+    )
+    rest = chips[MOST_CHIPS:]
+    if rest:
+        shown += f'<li class="missing">{len(rest)} more labels <b>{sum(chip.boxes for chip in rest)}</b></li>'
+    return f'<ul class="legend">{shown}</ul>'
+
+
+def save_json(searched: Search, found: Detections, folder: Path) -> Path:
+    """Write what is shown as `Detections.from_json` reads it."""
+    path = folder / f"{_stem(searched)}.json"
+    write_text(path, found.to_json() + "\n")
+    return path
+
+
+def save_coco(searched: Search, found: Detections, folder: Path) -> Path:
+    """Write what is shown as COCO annotations, with a `score` in each."""
+    positive_NL = one_label_each(found.label_ids.tolist(), len(found.labels))
+    record = Record(searched.name, searched.picture, found.image_wh, found.labels, found.boxes_xyxy, positive_NL)
+    with tempfile.TemporaryDirectory() as temporary:
+        writer = CocoWriter(Path(temporary), found.labels)
+        writer.add(record, searched.name)
+        writer.finish()
+        content = json.loads((Path(temporary) / ANNOTATIONS).read_text(encoding="utf-8"))
+    for annotation, score in zip(content["annotations"], found.scores.tolist(), strict=True):
+        annotation["score"] = round(score, 6)
+    path = folder / f"{_stem(searched)}.coco.json"
+    write_text(path, json.dumps(content) + "\n")
+    return path
+
+
+def save_annotated(searched: Search, found: Detections, folder: Path) -> Path:
+    """Write the picture in its own size with the boxes that are shown, as PNG."""
+    path = folder / f"{_stem(searched)}.detected.png"
+    save_picture(found.draw(searched.picture), path)
+    return path
+
+
+def _stem(searched: Search) -> str:
+    return Path(searched.name).stem or "picture"
