@@ -26,7 +26,9 @@ if TYPE_CHECKING:
         MMGroundingDinoForObjectDetection,
         MMGroundingDinoModel,
     )
-    from groundling.pipeline import Detector
+    from groundling.pipeline import Detector, PromptEncoding
+    from groundling.pipeline.tiles import Tiles
+    from groundling.pipeline.video.tracking import TrackedFrame
     from groundling.processing import (
         GroundingDinoImageProcessor,
         GroundingDinoImageProcessorFast,
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
         GroundingDinoTokenizer,
     )
     from groundling.structures.detections import Detection, Detections
+    from groundling.structures.explanation import Explanation
     from groundling.structures.prompt import Caption, Prompt
     from groundling.structures.vocabulary import Vocabulary
 
@@ -50,6 +53,7 @@ _HOMES = {
     "Detection": "structures.detections",
     "Detections": "structures.detections",
     "Detector": "pipeline",
+    "Explanation": "structures.explanation",
     "GroundingDinoConfig": "configuration",
     "GroundingDinoForObjectDetection": "model",
     "GroundingDinoImageProcessor": "processing",
@@ -64,8 +68,11 @@ _HOMES = {
     "MMGroundingDinoModel": "model",
     "MissingExtraError": "errors",
     "Prompt": "structures.prompt",
+    "PromptEncoding": "pipeline.prompt_encoding",
     "PromptError": "errors",
     "SwinConfig": "configuration",
+    "Tiles": "pipeline.tiles",
+    "TrackedFrame": "pipeline.video.tracking",
     "Vocabulary": "structures.vocabulary",
 }
 
@@ -82,6 +89,7 @@ __all__ = [
     "Detection",
     "Detections",
     "Detector",
+    "Explanation",
     "GroundingDinoConfig",
     "GroundingDinoForObjectDetection",
     "GroundingDinoImageProcessor",
@@ -96,8 +104,11 @@ __all__ = [
     "MMGroundingDinoModel",
     "MissingExtraError",
     "Prompt",
+    "PromptEncoding",
     "PromptError",
     "SwinConfig",
+    "Tiles",
+    "TrackedFrame",
     "Vocabulary",
     "__version__",
 ]

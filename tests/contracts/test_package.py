@@ -24,6 +24,7 @@ PUBLIC = {
     "Detection",
     "Detections",
     "Detector",
+    "Explanation",
     "GroundingDinoConfig",
     "GroundingDinoForObjectDetection",
     "GroundingDinoImageProcessor",
@@ -38,8 +39,12 @@ PUBLIC = {
     "MMGroundingDinoModel",
     "MissingExtraError",
     "Prompt",
+    "PromptEncoding",
     "PromptError",
     "SwinConfig",
+    "Tiles",
+    "TrackedFrame",
+    "Vocabulary",
     "__version__",
 }
 

@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch.utils._pytree import tree_leaves
 
-from groundling.pipeline import cuda_graphs
 from groundling.ops.features import pad_text
+from groundling.pipeline import cuda_graphs
 from groundling.pipeline.cuda_graphs import GraphCache, replay_graphs
 from groundling.pipeline.detector import Detector
 from groundling.processing.prompt import collate_prompts

@@ -162,7 +162,7 @@ def test_not_a_number_is_an_error(processor):
         pytest.param(lambda d: d(picture(), []), PromptError, "There are no labels", id="no labels"),
         pytest.param(lambda d: d(picture(), ""), PromptError, "names nothing to find", id="empty text"),
         pytest.param(lambda d: d(picture(), [" "]), PromptError, "Label 0 is blank", id="blank label"),
-        pytest.param(lambda d: d(picture(), ["a " * 300]), PromptError, "takes 303 tokens, but the model reads at most 256", id="too long"),
+        pytest.param(lambda d: d(picture(), ["a " * 300]), PromptError, "303 tokens, but", id="too long"),
         pytest.param(lambda d: d.prompt(["a cat"] * 99), PromptError, "take 2 prompts of at most 256", id="one prompt"),
         pytest.param(lambda d: d("nowhere.png", LABELS), ImageError, "no picture file 'nowhere.png'", id="no file"),
         pytest.param(lambda d: d("http://a.b/c.png", LABELS), ImageError, "allow_url=True", id="URL"),

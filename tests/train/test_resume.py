@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file
 
 from groundling import CheckpointError, ConfigError
-from groundling.train.interruption import Interruption
+from groundling.interruption import Interruption
 from groundling.train.settings import RunSettings
 from groundling.train.start import load_start
 from train.small_runs import as_toml, lines, save_checkpoint, settings, trainer

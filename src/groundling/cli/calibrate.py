@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from groundling.cli.data import Annotations, Images, Instances, LabelMap, ReadFormat, Split, allow_any_letter
+from groundling.cli.data import Annotations, Images, Instances, LabelMap, ReadFormat, Split
 from groundling.cli.options import (
     BatchSizeOption,
     DeviceOption,
@@ -20,6 +20,7 @@ from groundling.cli.options import (
     load_detector,
 )
 from groundling.cli.progress import counted
+from groundling.cli.stdout import allow_any_letter
 from groundling.errors import ConfigError, missing_extra
 from groundling.files import BUNDLED_MODEL
 

@@ -1,17 +1,16 @@
 """`groundling data`: what is wrong with a data set, and the same data set in another format."""
 
-from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from groundling.cli.progress import counted
 from groundling.cli.status import PROBLEM
+from groundling.cli.stdout import allow_any_letter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from rich.console import Console
 
     from groundling.data.check import Counts, Report
@@ -41,6 +40,9 @@ class Layout(StrEnum):
     odvg = "odvg"
     yolo = "yolo"
     voc = "voc"
+    csv = "csv"
+    parquet = "parquet"
+    labelme = "labelme"
 
 
 Annotations = Annotated[str, typer.Argument(metavar="DATASET", help="Annotation file, or folder of a data set.")]
@@ -78,7 +80,7 @@ def check(  # noqa: PLR0913  (one parameter for each option)
     from groundling.data.check import inspect_dataset
 
     spec = _spec(annotations, images, format_, label_map, split, instances)
-    with _progress("checking pictures") as advance:
+    with counted("checking pictures", "pictures") as advance:
         report = inspect_dataset(spec, decode=not quick, progress=advance)
     if json_file is not None:
         _write_json(json_file, annotations, report)
@@ -107,9 +109,9 @@ def convert(  # noqa: PLR0913  (one parameter for each option)
     from groundling.data.open import open_dataset
 
     dataset = open_dataset(_spec(annotations, images, format_, label_map, split, instances))
-    with _progress("converting") as advance:
+    with counted("converting", "records") as advance:
         done = convert_dataset(dataset, destination, to.value, copy=copy, overwrite=overwrite, progress=advance)
-    _allow_any_letter()
+    allow_any_letter()
     typer.echo(f"wrote {destination}: {done.records} records as {to.value}, pictures {'copied' if copy else 'linked'}")
     for what, count in done.left_out.items():
         typer.echo(f"groundling: {to.value} cannot hold: {what} ({count})", err=True)
@@ -134,28 +136,6 @@ def _spec(
     return {key: value for key, value in options.items() if value is not None}
 
 
-@contextmanager
-def _progress(title: str) -> "Iterator[Callable[[int, int], None]]":
-    """Give a function that takes the number done and the number of all; the bar is shown on a terminal only."""
-    import sys
-
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
-        task = bar.add_task(title, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
-
-
-def _allow_any_letter() -> None:
-    """Let names with letters that the locale lacks be printed with a sign in their place."""
-    import sys
-    from io import TextIOWrapper
-
-    if isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")
-
-
 def _print(report: "Report") -> None:
     """Print the counts, the problems (a few of each kind) and what they add up to."""
     import sys
@@ -164,7 +144,7 @@ def _print(report: "Report") -> None:
 
     from groundling.cli.report import PIPE_WIDTH
 
-    _allow_any_letter()
+    allow_any_letter()
     console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, markup=False, highlight=False)
     if report.counts.records:
         _print_counts(report.counts, console)

@@ -5,7 +5,6 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from enum import StrEnum
 from functools import partial
-from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -28,6 +27,7 @@ from groundling.cli.options import (
 from groundling.cli.pictures import DRAWN, choose_outputs, choose_pictures
 from groundling.cli.progress import progress_bar
 from groundling.cli.status import PROBLEM
+from groundling.cli.stdout import allow_any_letter
 from groundling.errors import ImageError
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def _explain_each(
     as_json: bool,
 ) -> int:
     """Report each picture as it is done; a single picture that cannot be used is an error."""
-    _speak_utf_8(as_json)
+    allow_any_letter(as_json=as_json)
     status = 0
     for picture, output in _with_progress(pictures, outputs):
         try:
@@ -189,10 +189,3 @@ def _with_progress(pictures: Sequence[Path], outputs: Sequence[Path | None]) -> 
     """Go through the pictures with a bar on stderr, if that is a terminal and there are several."""
     with progress_bar("pictures", shown=len(pictures) > 1) as bar:
         yield from bar.track(list(zip(pictures, outputs, strict=True)), description="explaining")
-
-
-def _speak_utf_8(as_json: bool) -> None:
-    """Let stdout take labels and file names with letters that the locale lacks."""
-    if isinstance(sys.stdout, TextIOWrapper):
-        encoding, errors = ("utf-8", "surrogateescape") if as_json else (None, "replace")
-        sys.stdout.reconfigure(encoding=encoding, errors=errors)

@@ -100,7 +100,9 @@ def choose_labels(
     return _words(labels)
 
 
-def choose_vocabulary(labels: Sequence[str] | None, vocabulary: Path | None) -> "Vocabulary":
+def choose_vocabulary(
+    labels: Sequence[str] | None, vocabulary: Path | None, negatives: Sequence[str] | None = None
+) -> "Vocabulary":
     """Return what is to be found as a vocabulary.
 
     Raises:
@@ -108,7 +110,7 @@ def choose_vocabulary(labels: Sequence[str] | None, vocabulary: Path | None) -> 
     """
     from groundling.structures.vocabulary import Vocabulary
 
-    chosen = choose_labels(labels, vocabulary=vocabulary)
+    chosen = choose_labels(labels, vocabulary=vocabulary, negatives=negatives)
     return chosen if isinstance(chosen, Vocabulary) else Vocabulary(tuple(chosen))
 
 

@@ -2,7 +2,6 @@
 
 import sys
 from dataclasses import replace
-from io import TextIOWrapper
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -12,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from groundling.cli.progress import progress_bar
+from groundling.cli.stdout import allow_any_letter
 from groundling.errors import ImageError
 from groundling.structures.detections import Detections
 
@@ -27,9 +27,7 @@ class Report:
 
     def __init__(self, *, count: int, as_json: bool) -> None:
         self.failures = 0
-        if isinstance(sys.stdout, TextIOWrapper):  # labels and file names may hold letters that the locale lacks
-            encoding, errors = ("utf-8", "surrogateescape") if as_json else (None, "replace")
-            sys.stdout.reconfigure(encoding=encoding, errors=errors)
+        allow_any_letter(as_json=as_json)
         self._as_json = as_json
         self._table = Table("picture", "label", "score", "left", "top", "right", "bottom")
         for column in self._table.columns:

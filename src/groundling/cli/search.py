@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import PIL.Image
 from torch import Tensor
@@ -13,10 +14,11 @@ from groundling.pictures.strips import read_small
 from groundling.pipeline.detector import Detector
 from groundling.pipeline.pictures import read_picture
 from groundling.pipeline.prompt_encoding import PromptEncoding
-from groundling.pipeline.tiles import Tiles, detect_tiled
 from groundling.postprocess.select import SelectionRules
 from groundling.structures.detections import Detections
 
+if TYPE_CHECKING:
+    from groundling.pipeline.tiles import Tiles
 MOST_DRAWN = 16_000_000
 """Pixels of the drawing of a picture that is too large to be held whole."""
 
@@ -56,7 +58,7 @@ class Search:
     detector: Detector
     labels: PromptEncoding
     rules: SelectionRules
-    tiles: Tiles | None
+    tiles: "Tiles | None"
 
     def run(self, paths: Sequence[Path], batch_size: int) -> Iterator[Outcome | ImageError]:
         """Yield one outcome for each path, in order; a picture that cannot be used gives its error."""
@@ -78,7 +80,9 @@ class Search:
                 shown = PIL.Image.fromarray(picture.permute(1, 2, 0).contiguous().numpy())
                 yield Outcome(shown, replace(result, source=str(path)))
 
-    def _in_tiles(self, path: Path, tiles: Tiles, batch_size: int) -> Outcome | ImageError:
+    def _in_tiles(self, path: Path, tiles: "Tiles", batch_size: int) -> Outcome | ImageError:
+        from groundling.pipeline.tiles import detect_tiled
+
         try:
             with counted(path.name, "tiles") as advance:
                 found = detect_tiled(

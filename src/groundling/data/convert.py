@@ -1,15 +1,17 @@
 """From one format to another."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from groundling.data.record import Dataset
+from groundling.data.record import Dataset, Record
 from groundling.data.writers.coco import CocoWriter
 from groundling.data.writers.folder import atomic_folder
+from groundling.data.writers.labelme import LabelmeWriter
 from groundling.data.writers.objects import Writer
 from groundling.data.writers.odvg import OdvgWriter
 from groundling.data.writers.pictures import PictureFiles
+from groundling.data.writers.tables import CsvWriter, ParquetWriter, check_parquet
 from groundling.data.writers.voc import VocWriter
 from groundling.data.writers.yolo import YoloWriter
 from groundling.errors import ConfigError, DatasetError
@@ -17,27 +19,53 @@ from groundling.keywords import closest
 
 Progress = Callable[[int, int], None]
 
-LAYOUTS: Mapping[str, type[CocoWriter] | type[OdvgWriter] | type[YoloWriter] | type[VocWriter]] = {
+LAYOUTS: Mapping[str, Callable[[Path, Sequence[str]], Writer]] = {
     "coco": CocoWriter,
     "odvg": OdvgWriter,
     "yolo": YoloWriter,
     "voc": VocWriter,
+    "csv": CsvWriter,
+    "parquet": ParquetWriter,
+    "labelme": LabelmeWriter,
 }
+"""Every format that can be written; the last three cannot be read again."""
 
 PARTS = frozenset(
     {
         "Annotations",
         "JPEGImages",
         "annotations.json",
+        "boxes.csv",
+        "boxes.parquet",
         "classes.txt",
         "data.yaml",
         "images",
         "label_map.json",
         "labels",
+        "labels.txt",
         "odvg.jsonl",
+        "pictures.csv",
+        "pictures.parquet",
     }
 )
 """What the layouts put into a folder, and what may therefore be overwritten in one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Placing:
+    """How pictures come into the folder of a data set; see `PictureFiles`.
+
+    Attributes:
+        source: the folder that their names are relative to.
+        copy: copy them; otherwise they are linked.
+        doomed: a folder that is about to be replaced, in which no picture may lie.
+        flat: put all of them into one folder.
+    """
+
+    source: Path | None
+    copy: bool
+    doomed: Path
+    flat: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,26 +107,76 @@ def convert_dataset(
         DatasetError: the folder may not be written, or the layout cannot hold such labels.
         ImageError: a picture is missing.
     """
-    if to not in LAYOUTS:
-        close = closest(to, LAYOUTS)
-        hint = f"Did you mean {close!r}?" if close else f"Use one of {', '.join(LAYOUTS)}."
-        raise ConfigError(f"There is no layout {to!r}. {hint}")
+    check_layout(to)
     if to != "odvg" and not dataset.names:
         raise DatasetError(f"The labels of this data set are phrases and sentences, which {to} cannot hold. Use odvg.")
     place = Path(destination).expanduser()
     with atomic_folder(place, replaceable=PARTS if overwrite else None) as folder:
-        writer: Writer = LAYOUTS[to](folder, dataset.names)
-        (folder / writer.IMAGES).mkdir()
-        pictures = PictureFiles(
-            folder / writer.IMAGES,
-            source=getattr(dataset, "images", None),
-            copy=copy,
+        records = _counted(dataset, progress)
+        placing = Placing(source=getattr(dataset, "images", None), copy=copy, doomed=place)
+        left_out = write_records(folder, to, records, dataset.names, placing)
+    return Conversion(len(dataset), left_out)
+
+
+def check_layout(to: str) -> None:
+    """Find out before long work whether a layout can be written.
+
+    Raises:
+        ConfigError: there is no such layout.
+        MissingExtraError: a package that it needs is not installed.
+    """
+    if to not in LAYOUTS:
+        close = closest(to, LAYOUTS)
+        hint = f"Did you mean {close!r}?" if close else f"Use one of {', '.join(LAYOUTS)}."
+        raise ConfigError(f"There is no layout {to!r}. {hint}")
+    if to == "parquet":
+        check_parquet()
+
+
+def write_records(
+    folder: Path, to: str, records: Iterable[Record], names: Sequence[str], placing: Placing
+) -> dict[str, int]:
+    """Write records into a folder, one after the other.
+
+    Args:
+        folder: an empty folder.
+        to: one of LAYOUTS.
+        records: pictures and what is in them.
+        names: the vocabulary that their labels come from.
+        placing: how pictures come into the folder, where the layout takes them along.
+
+    Returns:
+        What the layout cannot hold, and how often it was met.
+
+    Raises:
+        DatasetError: the layout cannot hold such labels, or a picture has another size than its record says.
+        ImageError: a picture is missing.
+        OSError: something cannot be written.
+    """
+    writer = LAYOUTS[to](folder, names)
+    place: Callable[[Record], str] = _key
+    if writer.IMAGES:
+        images = folder / writer.IMAGES
+        images.mkdir()
+        place = PictureFiles(
+            images,
+            source=placing.source,
+            copy=placing.copy,
             shared=writer.SHARES_PICTURES,
-            doomed=place,
-        )
-        for index in range(len(dataset)):
-            record = dataset[index]
-            writer.add(record, pictures.place(record))
-            progress(index + 1, len(dataset))
-        writer.finish()
-    return Conversion(len(dataset), {what: count for what, count in writer.left_out.items() if count})
+            doomed=placing.doomed,
+            flat=placing.flat,
+        ).place
+    for record in records:
+        writer.add(record, place(record))
+    writer.finish()
+    return {what: count for what, count in writer.left_out.items() if count}
+
+
+def _key(record: Record) -> str:
+    return record.key
+
+
+def _counted(dataset: Dataset, progress: Progress) -> Iterator[Record]:
+    for index in range(len(dataset)):
+        yield dataset[index]
+        progress(index + 1, len(dataset))

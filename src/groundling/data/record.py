@@ -34,6 +34,7 @@ class Record:
         crowd_N: True for a box around a group that nobody counted; it is neither learned nor counted as a mistake.
         partial: names of which only some things are labelled here, so that a thing without a box may well be one of
             them; they are neither learned nor counted as mistakes.
+        score_N: how sure a model is of each box, 0..1 [N]; None where people have drawn the boxes.
     """
 
     key: str
@@ -46,6 +47,7 @@ class Record:
     caption: Caption | None = None
     crowd_N: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, np.bool_))
     partial: tuple[str, ...] = ()
+    score_N: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         count = len(self.boxes_xyxy)
@@ -56,6 +58,8 @@ class Record:
                 f"{self.key}: boxes_xyxy must have the shape [N, 4] and crowd_N [N], "
                 f"but they have {self.boxes_xyxy.shape} and {self.crowd_N.shape}."
             )
+        if self.score_N is not None and self.score_N.shape != (count,):
+            raise DatasetError(f"{self.key}: score_N must have the shape [{count}], but has {self.score_N.shape}.")
         if self.positive_NL.shape != (count, len(self.labels)):
             raise DatasetError(
                 f"{self.key}: positive_NL must have the shape {(count, len(self.labels))}, one row for each box and "

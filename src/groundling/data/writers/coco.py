@@ -13,7 +13,10 @@ ANNOTATIONS = "annotations.json"
 
 
 class CocoWriter:
-    """Writes COCO annotations without masks; ids of pictures, annotations and categories count from 1."""
+    """Writes COCO annotations without masks; ids of pictures, annotations and categories count from 1.
+
+    Where there are scores, an annotation has the key "score", as in COCO's files of results.
+    """
 
     IMAGES: ClassVar[str] = "images"
     SHARES_PICTURES: ClassVar[bool] = False
@@ -33,16 +36,15 @@ class CocoWriter:
         for one in named_objects(record, self._index_of, self.left_out):
             left, top, right, bottom = one.box
             bbox = [round(number, DECIMALS) for number in (left, top, right - left, bottom - top)]
-            self._annotations.append(
-                {
-                    "id": len(self._annotations) + 1,
-                    "image_id": image_id,
-                    "category_id": one.name_id + 1,
-                    "bbox": bbox,
-                    "area": round(bbox[2] * bbox[3], DECIMALS),
-                    "iscrowd": int(one.is_crowd),
-                }
-            )
+            annotation = {
+                "id": len(self._annotations) + 1,
+                "image_id": image_id,
+                "category_id": one.name_id + 1,
+                "bbox": bbox,
+                "area": round(bbox[2] * bbox[3], DECIMALS),
+                "iscrowd": int(one.is_crowd),
+            }
+            self._annotations.append(annotation if one.score is None else annotation | {"score": one.score})
 
     def finish(self) -> None:
         """Write the file."""

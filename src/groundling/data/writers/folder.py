@@ -22,7 +22,7 @@ def atomic_folder(destination: Path, *, replaceable: Collection[str] | None) -> 
         DatasetError: there is a file at `destination`, or a folder that may not be replaced, or none can be made.
     """
     target = Path(os.path.realpath(destination))
-    _check(target, destination, replaceable)
+    check_destination(target, destination, replaceable)
     unique = uuid.uuid4().hex[:12]
     temporary, old = (target.with_name(f".{target.name}.{unique}.{kind}") for kind in ("partial", "old"))
     try:
@@ -44,7 +44,17 @@ def atomic_folder(destination: Path, *, replaceable: Collection[str] | None) -> 
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _check(target: Path, destination: Path, replaceable: Collection[str] | None) -> None:
+def check_destination(target: Path, destination: Path, replaceable: Collection[str] | None) -> None:
+    """Find out whether a folder may be written.
+
+    Args:
+        target: the folder, without links.
+        destination: what messages call it.
+        replaceable: see `atomic_folder`.
+
+    Raises:
+        DatasetError: it may not.
+    """
     if not target.exists():
         return
     if not target.is_dir():

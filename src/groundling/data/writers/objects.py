@@ -13,12 +13,15 @@ from groundling.errors import DatasetError
 DECIMALS = 4
 """Of pixels in files: 0.0001 pixel is finer than any annotation."""
 
+SCORE_DECIMALS = 6
+"""Of scores in files."""
+
 
 class Writer(Protocol):
     """Takes in records and writes them into a folder.
 
     Attributes:
-        IMAGES: name of the folder for the pictures.
+        IMAGES: name of the folder for the pictures; empty where the format only names them.
         SHARES_PICTURES: whether several records may be about one picture.
         left_out: what the format cannot hold, and how often it was met.
     """
@@ -28,11 +31,11 @@ class Writer(Protocol):
     left_out: Counter[str]
 
     def add(self, record: Record, file_name: str) -> None:
-        """Take in a record whose picture stands at `IMAGES/file_name`."""
+        """Take in a record whose picture stands at `IMAGES/file_name`, or is called so where it is not taken along."""
         ...
 
     def finish(self) -> None:
-        """Write what belongs to all records."""
+        """Write what belongs to all records; none comes after it."""
         ...
 
 
@@ -43,11 +46,13 @@ class NamedObject(NamedTuple):
         box: left, top, right, bottom in pixels.
         name_id: index of its name in the data set's names.
         is_crowd: see `Record`.
+        score: how sure a model is, 0..1; None where there are no scores.
     """
 
     box: tuple[float, float, float, float]
     name_id: int
     is_crowd: bool
+    score: float | None
 
 
 def named_objects(record: Record, index_of: Mapping[str, int], left_out: Counter[str]) -> Iterator[NamedObject]:
@@ -72,7 +77,9 @@ def named_objects(record: Record, index_of: Mapping[str, int], left_out: Counter
     left_out["objects without a label"] += int((~record.positive_NL.any(axis=1)).sum())
     for row, column in np.argwhere(record.positive_NL):
         left, top, right, bottom = (float(number) for number in record.boxes_xyxy[row])
-        yield NamedObject((left, top, right, bottom), index_of[record.labels[column]], bool(record.crowd_N[row]))
+        score = None if record.score_N is None else round(float(record.score_N[row]), SCORE_DECIMALS)
+        name_id, is_crowd = index_of[record.labels[column]], bool(record.crowd_N[row])
+        yield NamedObject((left, top, right, bottom), name_id, is_crowd, score)
 
 
 def as_text(number: float, decimals: int = DECIMALS) -> str:

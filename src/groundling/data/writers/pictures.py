@@ -15,7 +15,9 @@ class PictureFiles:
     Names stay as they are relative to the source's folder of pictures; a name that is taken gets a number.
     """
 
-    def __init__(self, folder: Path, *, source: Path | None, copy: bool, shared: bool, doomed: Path) -> None:
+    def __init__(
+        self, folder: Path, *, source: Path | None, copy: bool, shared: bool, doomed: Path, flat: bool = False
+    ) -> None:
         """Begin with no pictures.
 
         Args:
@@ -24,10 +26,12 @@ class PictureFiles:
             copy: copy files; otherwise they are linked (hard if possible), or copied where the system has no links.
             shared: a picture of several records is put there once; otherwise each record gets its own.
             doomed: a folder that is about to be replaced, in which no source may lie.
+            flat: put all of them into the folder itself; a name is then the path with "_" in place of slashes.
         """
         self._folder = folder
         self._source = source
         self._copy = copy
+        self._flat = flat
         self._shared = shared
         self._doomed = Path(os.path.realpath(doomed))
         self._names: dict[Path, str] = {}
@@ -57,9 +61,13 @@ class PictureFiles:
                 f"{record.key}: the picture has {size[0]} x {size[1]} pixels upright, but its annotations say "
                 f"{record.image_wh[0]} x {record.image_wh[1]}. `groundling data check` lists all such pictures."
             )
-        name = self._names[picture] = self._free(_relative(record.picture, self._source))
+        name = self._names[picture] = self._free(self._named(record.picture))
         self._link(picture, self._made(name))
         return name
+
+    def _named(self, picture: Path) -> PurePosixPath:
+        path = _relative(picture, self._source)
+        return PurePosixPath("_".join(path.parts)) if self._flat else path
 
     def _link(self, picture: Path, place: Path) -> None:
         # a hard link is a file like any other to programs that read it; it cannot cross file systems

@@ -1,0 +1,129 @@
+"""`groundling label`: a folder of pictures and words in, a data set out."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from groundling.cli.data import Layout
+from groundling.cli.options import (
+    BatchSizeOption,
+    CompileOption,
+    DeviceOption,
+    DtypeOption,
+    LabelsOption,
+    ModelOption,
+    NegativesOption,
+    NmsOption,
+    OverlapOption,
+    ThresholdOption,
+    TileOption,
+    TopKOption,
+    VocabularyOption,
+    choose_tiles,
+    choose_vocabulary,
+    load_detector,
+)
+from groundling.cli.progress import progress_bar
+from groundling.cli.status import INTERRUPTED, PROBLEM
+from groundling.cli.stdout import allow_any_letter
+from groundling.files import BUNDLED_MODEL
+
+if TYPE_CHECKING:
+    from rich.progress import TaskID
+
+    from groundling.labelling import LabelReport
+
+_SHOWN_UNREADABLE = 5
+
+
+def label(  # noqa: PLR0913  (one parameter for each option)
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="Pictures: a folder, a data set's folder, or a list of paths.")
+    ],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the data set, new or from before.")],
+    labels: LabelsOption = None,
+    vocabulary: VocabularyOption = None,
+    negatives: NegativesOption = None,
+    format_: Annotated[Layout, typer.Option("--format", help="What is written.")] = Layout.coco,
+    recursive: Annotated[bool, typer.Option("--recursive", help="Search the folders in FOLDER too.")] = False,
+    model: ModelOption = None,
+    threshold: ThresholdOption = 0.3,
+    top_k: TopKOption = None,
+    nms: NmsOption = None,
+    tile: TileOption = None,
+    overlap: OverlapOption = 0.2,
+    batch_size: BatchSizeOption = 1,
+    dtype: DtypeOption = None,
+    device: DeviceOption = None,
+    compile: CompileOption = False,
+    copy: Annotated[bool, typer.Option("--copy", help="Copy the pictures into DIR; else they are linked.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a data set in DIR, or one begun with other settings.")
+    ] = False,
+) -> int:
+    """Label all pictures of a folder as a data set; the same command goes on after a crash or an interruption.
+
+    Exit with 1 if pictures could not be read; they are listed in DIR/report.json.
+
+    Example: groundling label photos --labels "red star" "blue circle" --format yolo --out labelled
+    """
+    from groundling.labelling import LabelSettings, check_output, find_pictures, label_folder
+    from groundling.postprocess.select import SelectionRules
+
+    words = choose_vocabulary(labels, vocabulary, negatives)
+    settings = LabelSettings(
+        format=format_.value,
+        rules=SelectionRules(threshold=threshold, top_k=top_k, nms_iou=nms),
+        batch_size=batch_size,
+        tiles=choose_tiles(tile, overlap),
+        copy=copy,
+        overwrite=overwrite,
+        model_name=BUNDLED_MODEL if model is None else model,
+    )
+    pictures = find_pictures(folder, recursive=recursive)
+    check_output(out, settings)  # mistakes are said before the model is loaded
+
+    detector = load_detector(model, device=device, dtype=dtype, compile=compile)
+    with _progress() as advance:
+        report = label_folder(detector, pictures, words, out, settings, progress=advance)
+    return _print(report, out, format_)
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str, int, int], None]]:
+    """Give a function that shows how far a stage is, how fast it goes and how long it will take."""
+    with progress_bar("pictures") as bar:
+        stages: dict[str, TaskID] = {}
+
+        def advance(stage: str, done: int, total: int) -> None:
+            if stage not in stages:  # what an earlier run has done says nothing about how fast this one is
+                stages[stage] = bar.add_task(stage, total=total, completed=done)
+            else:
+                bar.update(stages[stage], completed=done)
+
+        yield advance
+
+
+def _print(report: "LabelReport", out: Path, format_: Layout) -> int:
+    allow_any_letter()
+    count = report.pictures - len(report.unreadable)
+    if not report.is_finished:
+        typer.echo(
+            f"groundling: stopped after {report.computed} pictures of this run. Run the same command again to go on.",
+            err=True,
+        )
+        return INTERRUPTED
+    for one in report.unreadable[:_SHOWN_UNREADABLE]:
+        typer.echo(f"groundling: {one.cause}", err=True)
+    if len(report.unreadable) > _SHOWN_UNREADABLE:
+        more = len(report.unreadable) - _SHOWN_UNREADABLE
+        typer.echo(f"groundling: and {more:,} more, all listed in {out / 'report.json'}", err=True)
+    for what, number in report.left_out.items():
+        typer.echo(f"groundling: {format_.value} cannot hold: {what} ({number})", err=True)
+    boxes = sum(report.boxes.values())
+    what = f"{count:,} pictures, {report.without_boxes:,} of them without boxes, {boxes:,} boxes as {format_.value}"
+    typer.echo(f"wrote {out}: {what}" if report.is_written else f"{out} is complete, nothing to do: {what}")
+    return PROBLEM if report.unreadable else 0

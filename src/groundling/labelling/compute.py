@@ -1,0 +1,143 @@
+"""From names of pictures to outcomes: threads read ahead, and pictures of one size are computed together."""
+
+import os
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+from groundling.errors import ImageError
+from groundling.labelling.outcome import Outcome, Stamp, stamp_of
+from groundling.labelling.pictures import unusable_name
+from groundling.labelling.settings import LabelSettings
+from groundling.pipeline.detector import Detector
+from groundling.pipeline.preparation import PreparedPicture
+from groundling.pipeline.prompt_encoding import PromptEncoding
+
+MOST_THREADS = 8
+"""That read and resize pictures; more only wait for each other's memory."""
+
+WAITING_BATCHES = 4
+"""So many batches of pictures may wait for others of their size: photographs have few sizes, usually two to four."""
+
+_In = TypeVar("_In")
+_Out = TypeVar("_Out")
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A picture as the model reads it."""
+
+    name: str
+    stamp: Stamp | None
+    prepared: PreparedPicture
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """What is done with every picture."""
+
+    detector: Detector
+    encoding: PromptEncoding
+    root: Path
+    settings: LabelSettings
+
+    def run(self, names: Sequence[str]) -> Generator[list[Outcome], None, None]:
+        """Yield outcomes of all pictures, a batch at a time.
+
+        Which pictures share a batch follows from their order and sizes alone. Whoever leaves out those of the first
+        batches gets the same batches as before from there on, so a labelling that goes on finds exactly the same.
+        """
+        if self.settings.tiles is not None:  # large pictures are read part by part, by whoever searches them
+            yield from ([self._tiled(name)] for name in names)
+            return
+        size = self.settings.batch_size
+        threads = min(MOST_THREADS, os.cpu_count() or 1)
+        with closing(read_ahead(self._prepare, names, threads=threads, ahead=size + threads)) as pictures:
+            for batch in batches_by_size(pictures, size, waiting=WAITING_BATCHES * size):
+                yield self._detect(batch) if isinstance(batch, list) else [batch]
+
+    def _prepare(self, name: str) -> Ready | Outcome:
+        path = self.root / name
+        stamp = stamp_of(path)
+        unusable = unusable_name(name)
+        if unusable is not None:
+            return Outcome(name, stamp, error=unusable)
+        try:
+            return Ready(name, stamp, self.detector.prepare(path))
+        except ImageError as error:
+            return Outcome(name, stamp, error=_one_line(error))
+
+    def _detect(self, batch: Sequence[Ready]) -> list[Outcome]:
+        rules = asdict(self.settings.rules)
+        pictures = [one.prepared for one in batch]
+        found = self.detector.detect_many(pictures, self.encoding, batch_size=self.settings.batch_size, **rules)
+        return [Outcome.of(one.name, one.stamp, some) for one, some in zip(batch, found, strict=True)]
+
+    def _tiled(self, name: str) -> Outcome:
+        path = self.root / name
+        stamp = stamp_of(path)
+        unusable = unusable_name(name)
+        if unusable is not None:
+            return Outcome(name, stamp, error=unusable)
+        search = partial(self.detector, batch_size=self.settings.batch_size, tiles=self.settings.tiles)
+        try:
+            return Outcome.of(name, stamp, search(path, self.encoding, **asdict(self.settings.rules)))
+        except ImageError as error:
+            return Outcome(name, stamp, error=_one_line(error))
+
+
+def read_ahead(
+    function: Callable[[_In], _Out], items: Iterable[_In], *, threads: int, ahead: int
+) -> Generator[_Out, None, None]:
+    """Call a function in threads and yield its results in the order of the items, as they are asked for.
+
+    Args:
+        function: what is called.
+        items: with what.
+        threads: how many calls run at a time.
+        ahead: how many calls are begun before their results are asked for; it bounds the memory.
+    """
+    begun: deque[Future[_Out]] = deque()
+    with ThreadPoolExecutor(threads) as pool:
+        try:
+            for item in items:
+                begun.append(pool.submit(function, item))
+                if len(begun) > ahead:
+                    yield begun.popleft().result()
+            while begun:
+                yield begun.popleft().result()
+        finally:
+            for one in begun:
+                one.cancel()
+
+
+def batches_by_size(pictures: Iterable[Ready | Outcome], size: int, *, waiting: int) -> Iterator[list[Ready] | Outcome]:
+    """Put pictures of one size together; what could not be read is passed on at once.
+
+    Args:
+        pictures: in their order.
+        size: most pictures in a batch.
+        waiting: most pictures that wait for others of their size; beyond it the batch of the first one goes as it is.
+    """
+    groups: dict[object, list[Ready]] = {}  # in the order of their first pictures
+    for picture in pictures:
+        if isinstance(picture, Outcome):
+            yield picture
+            continue
+        kind = picture.prepared.kind
+        group = groups.setdefault(kind, [])
+        group.append(picture)
+        if len(group) == size:
+            yield groups.pop(kind)
+        elif sum(map(len, groups.values())) > waiting:
+            yield groups.pop(next(iter(groups)))
+    yield from groups.values()
+
+
+def _one_line(error: ImageError) -> str:
+    return " ".join(str(error).split())

@@ -1,0 +1,90 @@
+"""What a labelling depends on: results of another job must not be mixed with these."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from groundling.data.readers.files import clean_name
+from groundling.errors import DatasetError, PromptError
+from groundling.labelling.pictures import PictureList
+from groundling.labelling.settings import LabelSettings
+from groundling.pipeline.detector import Detector
+from groundling.pipeline.prompt_encoding import fingerprint
+from groundling.structures.vocabulary import Vocabulary
+
+VERSION = 1
+"""Of the files that describe a job and its outcomes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Everything that changes what is found; the format, the device and the size of batches do not.
+
+    Attributes:
+        content: plain values by their names; names are what messages call them.
+    """
+
+    content: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, detector: Detector, pictures: PictureList, vocabulary: Vocabulary, settings: LabelSettings) -> "Job":
+        """Describe a job. The model is told apart by its weights, not by its name."""
+        content = {
+            "version": VERSION,
+            "pictures": str(pictures.source),
+            "recursive": pictures.recursive,
+            **vocabulary.to_dict(),
+            "model": _model(detector),
+            **{f"selection {name}": value for name, value in asdict(settings.rules).items()},
+            "tiles": None if settings.tiles is None else asdict(settings.tiles),
+        }
+        return cls(json.loads(json.dumps(content)))  # tuples become lists, as in the file
+
+    def check_same(self, begun: Mapping[str, Any], place: str) -> None:
+        """Refuse to go on with what another job began.
+
+        Args:
+            begun: the content of the job that began.
+            place: what it has made, for the message.
+
+        Raises:
+            DatasetError: the jobs differ.
+        """
+        for name in dict.fromkeys((*self.content, *begun)):
+            now, before = self.content.get(name), begun.get(name)
+            if now != before:
+                raise DatasetError(
+                    f"{place} was made with other settings: {name} was {_shown(before)} and is now {_shown(now)}. "
+                    "Use the same settings to go on, name another folder, or begin anew with overwrite (--overwrite)."
+                )
+
+
+def writable_names(vocabulary: Vocabulary) -> tuple[str, ...]:
+    """Return the labels as data sets can hold them: without needless white space.
+
+    Raises:
+        PromptError: two labels become one, or one holds what no file can.
+    """
+    names: dict[str, str] = {}
+    for label in vocabulary.labels:
+        name = clean_name(label)
+        if name is None:
+            raise PromptError(f"The label {label!a:.80} holds signs that annotations cannot hold. Rename it.")
+        if name in names:
+            raise PromptError(f"The labels {names[name]!r} and {label!r} are the same in a data set. Rename one.")
+        names[name] = label
+    return tuple(names)
+
+
+def _model(detector: Detector) -> str:
+    digest = hashlib.sha256(fingerprint(detector.model.state_dict().items()).encode())
+    for settings in (detector.model.config.to_dict(), detector.processor.image_processor.to_dict()):
+        digest.update(json.dumps(settings, sort_keys=True, default=str).encode())
+    return digest.hexdigest()[:16]
+
+
+def _shown(value: object) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 80 else f"{text[:79]}…"

@@ -1,0 +1,17 @@
+import pytest
+
+from groundling.model.grounding_dino import GroundingDinoForObjectDetection
+from groundling.pipeline.detector import Detector
+from groundling.processing import GroundingDinoProcessor
+
+
+@pytest.fixture(scope="session")
+def nano() -> Detector:
+    """The bundled model. Tests must not change it."""
+    return Detector.from_pretrained("groundling/nano", device="cpu")
+
+
+@pytest.fixture(scope="session")
+def quick(tiny_detector: GroundingDinoForObjectDetection, processor: GroundingDinoProcessor) -> Detector:
+    """A tiny model of random weights, where it does not matter what is found."""
+    return Detector(tiny_detector, processor)
