@@ -14,6 +14,7 @@ from groundling.errors import ConfigError, DatasetError, ImageError, PromptError
 from groundling.labelling import LabelSettings, find_pictures, label_folder
 from groundling.labelling.journal import Journal
 from groundling.labelling.workplace import Workplace
+from groundling.pipeline.detector import Detector
 from groundling.pipeline.tiles import Tiles
 from groundling.postprocess.select import SelectionRules
 from groundling.structures.vocabulary import Vocabulary
@@ -223,9 +224,7 @@ def test_other_settings_are_refused(quick, photos, tmp_path, monkeypatch, labels
     assert folders(tmp_path) == ["out", "photos"]
 
 
-def test_other_pictures_and_another_model_are_refused(quick, photos, tmp_path, checkpoint):
-    from groundling.pipeline.detector import Detector
-
+def test_other_pictures_and_another_model_are_refused(quick, nano, photos, tmp_path):
     label_folder(quick, photos, LABELS, tmp_path / "out")
     folder_of(tmp_path / "others", "a.png")
     with pytest.raises(DatasetError, match=r"pictures was .*photos.* and is now .*others"):
@@ -233,7 +232,13 @@ def test_other_pictures_and_another_model_are_refused(quick, photos, tmp_path, c
     with pytest.raises(DatasetError, match="recursive was false and is now true"):
         label_folder(quick, find_pictures(photos, recursive=True), LABELS, tmp_path / "out")
     with pytest.raises(DatasetError, match="model was"):
-        label_folder(Detector.from_pretrained(checkpoint), photos, LABELS, tmp_path / "out")
+        label_folder(nano, photos, LABELS, tmp_path / "out")
+
+
+def test_the_same_model_from_a_folder_goes_on(quick, photos, tmp_path, checkpoint):
+    label_folder(quick, photos, LABELS, tmp_path / "out")
+    report = label_folder(Detector.from_pretrained(checkpoint), photos, LABELS, tmp_path / "out")
+    assert report.computed == 0
 
 
 def test_an_unfinished_replacement_goes_on(quick, photos, tmp_path, monkeypatch):

@@ -61,6 +61,10 @@ class Job:
                 )
 
 
+_FOR_THE_RECORD = ("architectures", "dtype")
+"""What a saved configuration says beside the model's sizes; the weights have their number format themselves."""
+
+
 def writable_names(vocabulary: Vocabulary) -> tuple[str, ...]:
     """Return the labels as data sets can hold them: without needless white space.
 
@@ -80,7 +84,8 @@ def writable_names(vocabulary: Vocabulary) -> tuple[str, ...]:
 
 def _model(detector: Detector) -> str:
     digest = hashlib.sha256(fingerprint(detector.model.state_dict().items()).encode())
-    for settings in (detector.model.config.to_dict(), detector.processor.image_processor.to_dict()):
+    config = {key: value for key, value in detector.model.config.to_dict().items() if key not in _FOR_THE_RECORD}
+    for settings in (config, detector.processor.image_processor.to_dict()):
         digest.update(json.dumps(settings, sort_keys=True, default=str).encode())
     return digest.hexdigest()[:16]
 
