@@ -9,8 +9,8 @@ from benchmarks.speed.contenders import Contender, Models, Workload, line_up
 from benchmarks.speed.forward import model_inputs
 from benchmarks.speed.prompts import many_labels, packed_prompts
 
+from groundling.ops.features import take_images
 from groundling.processing.prompt import collate_prompts
-from groundling.structures.features import ImageFeatures
 
 MANY = 1203
 """As many labels as LVIS has categories."""
@@ -78,7 +78,7 @@ def labels(case: Case, models: Models) -> Workload:
             with torch.inference_mode():
                 image = model.encode_image(pixels)
                 return [
-                    model.ground(repeated(image, len(batch["input_ids"])), model.encode_text(**batch))
+                    model.ground(take_images(image, [0] * len(batch["input_ids"])), model.encode_text(**batch))
                     for batch in batches
                 ]
 
@@ -109,18 +109,4 @@ def labels(case: Case, models: Models) -> Workload:
             f"{MANY} labels in {len(prompts)} prompts of at most 256 tokens. Ours encodes the picture once; the "
             "reference runs whole for each prompt.",
         ),
-    )
-
-
-def repeated(image: ImageFeatures, times: int) -> ImageFeatures:
-    """Return the features of one picture for several prompts, without copying them."""
-
-    def spread(x: torch.Tensor) -> torch.Tensor:
-        return x.expand(times, *[-1] * (x.ndim - 1))
-
-    return image._replace(
-        token_BSD=spread(image.token_BSD),
-        position_BSD=spread(image.position_BSD),
-        valid_BS=spread(image.valid_BS),
-        valid_ratio_BL2=spread(image.valid_ratio_BL2),
     )

@@ -3,6 +3,7 @@
 from itertools import islice, product
 
 from groundling.processing import GroundingDinoTokenizer
+from groundling.processing.packing import build_prompts
 from groundling.processing.prompt import build_prompt
 from groundling.structures.prompt import Prompt
 
@@ -46,15 +47,5 @@ def many_labels(count: int) -> list[str]:
 
 
 def packed_prompts(labels: list[str]) -> list[Prompt]:
-    """Pack labels into as few prompts as fit them in their order, each of at most 256 tokens."""
-    tokenizer = GroundingDinoTokenizer.default()
-    lengths = [len(build_prompt(tokenizer, [label], MAX_TOKENS).token_ids) - 2 for label in labels]
-    packs: list[list[str]] = [[]]
-    room = MAX_TOKENS - 2
-    for label, length in zip(labels, lengths, strict=True):
-        if length > room:
-            packs.append([])
-            room = MAX_TOKENS - 2
-        packs[-1].append(label)
-        room -= length
-    return [build_prompt(tokenizer, pack, MAX_TOKENS) for pack in packs]
+    """Pack labels into as few prompts as fit them in their order, each of at most 256 tokens, as `Detector` does."""
+    return list(build_prompts(GroundingDinoTokenizer.default(), labels, MAX_TOKENS).prompts)

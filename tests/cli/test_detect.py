@@ -12,7 +12,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from groundling import Vocabulary
+from groundling import Tiles, Vocabulary
 from groundling.cli.detect import detect
 from groundling.cli.main import run
 from groundling.pipeline.detector import Detector
@@ -79,6 +79,29 @@ def test_json_with_pictures(folder, checkpoint, capsys):
     assert find("shapes.png", "--json", "--out", "found.jpg", model=checkpoint) == 0
     assert len(json_lines(capsys.readouterr().out)) == 1
     assert size_of("found.jpg") == (640, 480)
+
+
+def test_tiles(folder, checkpoint, capsys):
+    assert find("shapes.png", "--json", "--tile", "320", "--overlap", "0.1", "--top-k", "9", model=checkpoint) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    labels = ["a red circle", "a blue square"]
+    detector = Detector.from_pretrained(checkpoint)
+    expected = detector("shapes.png", labels, threshold=0.01, top_k=9, tiles=Tiles(320, overlap=0.1))
+    assert json_lines(out) == [expected]
+    assert len(expected) == 9
+    assert expected != detector("shapes.png", labels, threshold=0.01, top_k=9)
+
+
+def test_tiles_of_a_file_that_pillow_refuses(folder, checkpoint, capsys, monkeypatch):
+    monkeypatch.setattr(PIL.Image, "MAX_IMAGE_PIXELS", 100_000)
+    monkeypatch.setattr("groundling.pictures.strips.WHOLE_PIXELS", 100_000)
+    monkeypatch.setattr("groundling.structures.detections_shown.MOST_DRAWN", 40_000)
+    assert find("shapes.png", "--json", "--tile", "320", "--out", "found.png", model=checkpoint) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert json_lines(out)[0].image_wh == (640, 480)
+    assert size_of("found.png") == (213, 160)
 
 
 @pytest.mark.parametrize("batch_size", ["1", "2", "9"])
@@ -214,7 +237,9 @@ MODEL = ["--model", "MODEL"]
             ["shapes.png", *MODEL, "--text", "a.", "--negatives", "b"], "--negatives go with --labels", id="negatives"
         ),
         pytest.param(
-            ["shapes.png", *MODEL, "--labels", "a", "--negatives", "a"], "'a' is a label and a negative", id="both"
+            ["shapes.png", *MODEL, "--labels", "a", "--negatives", "a"],
+            "'a' is a negative, but 'a' is to be found",
+            id="both",
         ),
         pytest.param(
             ["shapes.png", *MODEL, "--labels", "a", "--nms-across-labels"],

@@ -66,7 +66,9 @@ def test_the_example_runs(verb: str, bench: Path) -> None:
 
 
 def test_the_page_is_served(bench: Path) -> None:
-    process = start(example("app"), bench)
+    port = re.search(r"--port \d+", example("app"))
+    assert port is not None
+    process = start(example("app").replace(port.group(), "--port 0"), bench)  # any free one
     try:
         assert process.stdout is not None
         line = process.stdout.readline()

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from groundling.ops.features import pad_text, stack_text, take_images, text_row
+from groundling.ops.features import pad_text, stack_text, take_images
+from groundling.pipeline.text_cache import text_row
 from groundling.structures.features import ImageFeatures, TextFeatures
 
 
@@ -26,7 +27,7 @@ def test_stacked_rows_come_back():
     assert stacked.valid_BT.sum(dim=1).tolist() == [3, 7, 1]
     assert stacked.same_phrase_BTT.diagonal(dim1=1, dim2=2).all()
     for row, part in enumerate(parts):
-        check_same(text_row(stacked, row), part)
+        check_same(text_row(stacked, row, part.token_BTD.shape[1]), part)
 
 
 def test_one_prompt_is_not_copied():

@@ -3,6 +3,7 @@
 import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import numpy as np
 import PIL.Image
@@ -30,6 +31,7 @@ class StubModel(nn.Module):
     def __init__(self, logit=4.0):
         super().__init__()
         self.weight = nn.Parameter(torch.zeros(()))
+        self.model = SimpleNamespace(text_backbone=nn.Module(), text_projection=nn.Module())
         self.config = tiny()
         self.logit = logit
         self.images = []

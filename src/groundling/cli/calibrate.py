@@ -14,6 +14,7 @@ from groundling.cli.options import (
     DtypeOption,
     LabelsOption,
     ModelOption,
+    NegativesOption,
     NmsOption,
     VocabularyOption,
     choose_vocabulary,
@@ -34,6 +35,7 @@ def calibrate(  # noqa: PLR0913  (one parameter for each option)
     annotations: Annotations,
     labels: LabelsOption = None,
     vocabulary: VocabularyOption = None,
+    negatives: NegativesOption = None,
     out: Annotated[
         Path, typer.Option("--out", metavar="FILE", help="The vocabulary to write, with thresholds, as JSON.")
     ] = Path("vocabulary.json"),
@@ -47,7 +49,8 @@ def calibrate(  # noqa: PLR0913  (one parameter for each option)
         ),
     ] = None,
     report: Annotated[
-        Path | None, typer.Option("--report", metavar="FOLDER", help="Where the report goes; else beside OUT.")
+        Path | None,
+        typer.Option("--report", metavar="FOLDER", help="Where the report goes; else FILE-report."),
     ] = None,
     images: Images = None,
     format_: ReadFormat = None,
@@ -64,7 +67,7 @@ def calibrate(  # noqa: PLR0913  (one parameter for each option)
 
     Example: groundling calibrate scenes --labels "brown moon" "gray moon" --precision 0.9 --out vocabulary.json
     """
-    words = choose_vocabulary(labels, vocabulary)
+    words = choose_vocabulary(labels, vocabulary, negatives)
     folder = out.with_name(f"{out.stem}-report") if report is None else report
     _check_outputs(out, folder)
 

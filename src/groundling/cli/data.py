@@ -46,7 +46,7 @@ class Layout(StrEnum):
 
 
 Annotations = Annotated[str, typer.Argument(metavar="DATASET", help="Annotation file, or folder of a data set.")]
-Images = Annotated[str | None, typer.Option("--images", metavar="DIR", help="Folder of the pictures.")]
+Images = Annotated[str | None, typer.Option("--images", metavar="FOLDER", help="Folder of the pictures.")]
 ReadFormat = Annotated[Format | None, typer.Option("--format", help="Format of DATASET; else it is recognised.")]
 LabelMap = Annotated[str | None, typer.Option("--label-map", metavar="FILE", help="ODVG: names of the label numbers.")]
 Split = Annotated[str | None, typer.Option("--split", help="refcoco, flickr, yolo, voc: train, val, testA, ...")]
@@ -112,7 +112,10 @@ def convert(  # noqa: PLR0913  (one parameter for each option)
     with counted("converting", "records") as advance:
         done = convert_dataset(dataset, destination, to.value, copy=copy, overwrite=overwrite, progress=advance)
     allow_any_letter()
-    typer.echo(f"wrote {destination}: {done.records} records as {to.value}, pictures {'copied' if copy else 'linked'}")
+    pictures = (
+        "without pictures" if to in (Layout.csv, Layout.parquet) else f"pictures {'copied' if copy else 'linked'}"
+    )
+    typer.echo(f"wrote {destination}: {done.records} records as {to.value}, {pictures}")
     for what, count in done.left_out.items():
         typer.echo(f"groundling: {to.value} cannot hold: {what} ({count})", err=True)
 

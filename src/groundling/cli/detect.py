@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from groundling.cli.options import (
+    DEFAULT_THRESHOLD,
     BatchSizeOption,
     CompileOption,
     DeviceOption,
+    DropGroupsOption,
     DtypeOption,
     LabelsOption,
     ModelOption,
     NegativesOption,
+    NmsAcrossLabelsOption,
     NmsOption,
     OverlapOption,
     TextOption,
@@ -22,12 +25,13 @@ from groundling.cli.options import (
     TopKOption,
     VocabularyOption,
     choose_labels,
+    choose_rules,
     choose_tiles,
     load_detector,
 )
 from groundling.cli.pictures import choose_outputs, choose_pictures
 from groundling.cli.status import PROBLEM
-from groundling.errors import ConfigError, ImageError
+from groundling.errors import ImageError
 
 if TYPE_CHECKING:
     from groundling.cli.search import Outcome
@@ -42,15 +46,11 @@ def detect(  # noqa: PLR0913  (one parameter for each option)
     vocabulary: VocabularyOption = None,
     negatives: NegativesOption = None,
     model: ModelOption = None,
-    threshold: ThresholdOption = 0.3,
+    threshold: ThresholdOption = DEFAULT_THRESHOLD,
     top_k: TopKOption = None,
     nms: NmsOption = None,
-    nms_across_labels: Annotated[
-        bool, typer.Option("--nms-across-labels", help="With --nms, a better box of another label counts too.")
-    ] = False,
-    drop_groups: Annotated[
-        bool, typer.Option("--drop-groups", help="Drop boxes around several others of their label.")
-    ] = False,
+    nms_across_labels: NmsAcrossLabelsOption = False,
+    drop_groups: DropGroupsOption = False,
     tile: TileOption = None,
     overlap: OverlapOption = 0.2,
     out: Annotated[
@@ -71,13 +71,9 @@ def detect(  # noqa: PLR0913  (one parameter for each option)
 
     Example: groundling detect shapes.png --labels "red circle" "blue square" --out found.png
     """
-    from groundling.postprocess.select import SelectionRules
-
     words = choose_labels(labels, text, vocabulary, negatives)
     pictures = choose_pictures(images, labels, "detect")
-    if nms_across_labels and nms is None:
-        raise ConfigError("--nms-across-labels needs --nms, the overlap from which a box is dropped, such as 0.7.")
-    rules = SelectionRules(threshold, top_k, nms, nms_across_labels, drop_groups)
+    rules = choose_rules(threshold, top_k, nms, nms_across_labels, drop_groups)
     tiles = choose_tiles(tile, overlap)
     outputs: list[Path] | list[None] = [None] * len(pictures)
     if out is not None or not as_json:

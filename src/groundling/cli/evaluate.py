@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from groundling.cli.options import MODEL_EXAMPLE, Dtype
+from groundling.cli.options import MODEL_EXAMPLE, BatchSizeOption, DeviceOption, DtypeOption
 from groundling.errors import ConfigError
 from groundling.files import BUNDLED_MODEL
 
@@ -98,9 +98,9 @@ def evaluate(  # noqa: PLR0913  (one parameter for each option)
         Path | None, typer.Option("--out", metavar="FOLDER", help="Where the results go; else evaluation/KIND.")
     ] = None,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only the first pictures.")] = None,
-    dtype: Annotated[Dtype | None, typer.Option("--dtype", help="Number format to compute in.")] = None,
-    device: Annotated[str | None, typer.Option("--device", help="cpu, cuda, cuda:1 or mps; else CUDA if any.")] = None,
-    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Pictures computed at a time.")] = 1,
+    dtype: DtypeOption = None,
+    device: DeviceOption = None,
+    batch_size: BatchSizeOption = 1,
     jobs: Annotated[
         int, typer.Option("--jobs", min=1, help="Processes; each on its own GPU where there are some.")
     ] = 1,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from groundling.cli.options import (
+    DEFAULT_THRESHOLD,
     DeviceOption,
     DtypeOption,
     LabelsOption,
@@ -56,7 +57,7 @@ def explain(  # noqa: PLR0913  (one parameter for each option)
         Kind, typer.Option("--kind", help="What the pictures of the labels show: where each fits, or where it looks.")
     ] = Kind.similarity,
     model: ModelOption = None,
-    threshold: ThresholdOption = 0.3,
+    threshold: ThresholdOption = DEFAULT_THRESHOLD,
     top_k: TopKOption = None,
     nms: NmsOption = None,
     out: Annotated[
@@ -139,7 +140,7 @@ def _write(found: "Explanation", output: Path, kind: "MapKind") -> Iterator[Path
     yield path("boxes")
     for word in dict.fromkeys(found.words):
         name = _file_name(word, taken)
-        save_picture(found.draw_attention(word, kind), path(name))
+        save_picture(found.draw_map(word, kind), path(name))
         yield path(name)
     save_picture(found.draw_scores(), path("scores"))
     yield path("scores")

@@ -9,19 +9,23 @@ import typer
 
 from groundling.cli.data import Layout
 from groundling.cli.options import (
+    DEFAULT_THRESHOLD,
     BatchSizeOption,
     CompileOption,
     DeviceOption,
+    DropGroupsOption,
     DtypeOption,
     LabelsOption,
     ModelOption,
     NegativesOption,
+    NmsAcrossLabelsOption,
     NmsOption,
     OverlapOption,
     ThresholdOption,
     TileOption,
     TopKOption,
     VocabularyOption,
+    choose_rules,
     choose_tiles,
     choose_vocabulary,
     load_detector,
@@ -43,40 +47,41 @@ def label(  # noqa: PLR0913  (one parameter for each option)
     folder: Annotated[
         Path, typer.Argument(metavar="FOLDER", help="Pictures: a folder, a data set's folder, or a list of paths.")
     ],
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the data set, new or from before.")],
+    out: Annotated[Path, typer.Option("--out", metavar="FOLDER", help="Folder of the data set, new or from before.")],
     labels: LabelsOption = None,
     vocabulary: VocabularyOption = None,
     negatives: NegativesOption = None,
     format_: Annotated[Layout, typer.Option("--format", help="What is written.")] = Layout.coco,
     recursive: Annotated[bool, typer.Option("--recursive", help="Search the folders in FOLDER too.")] = False,
     model: ModelOption = None,
-    threshold: ThresholdOption = 0.3,
+    threshold: ThresholdOption = DEFAULT_THRESHOLD,
     top_k: TopKOption = None,
     nms: NmsOption = None,
+    nms_across_labels: NmsAcrossLabelsOption = False,
+    drop_groups: DropGroupsOption = False,
     tile: TileOption = None,
     overlap: OverlapOption = 0.2,
     batch_size: BatchSizeOption = 1,
     dtype: DtypeOption = None,
     device: DeviceOption = None,
     compile: CompileOption = False,
-    copy: Annotated[bool, typer.Option("--copy", help="Copy the pictures into DIR; else they are linked.")] = False,
+    copy: Annotated[bool, typer.Option("--copy", help="Copy the pictures there; else they are linked.")] = False,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace a data set in DIR, or one begun with other settings.")
+        bool, typer.Option("--overwrite", help="Replace the data set of --out, or one begun with other settings.")
     ] = False,
 ) -> int:
     """Label all pictures of a folder as a data set; the same command goes on after a crash or an interruption.
 
-    Exit with 1 if pictures could not be read; they are listed in DIR/report.json.
+    Exit with 1 if pictures could not be read; they are listed in the folder of --out/report.json.
 
     Example: groundling label photos --labels "red star" "blue circle" --format yolo --out labelled
     """
     from groundling.labelling import LabelSettings, check_output, find_pictures, label_folder
-    from groundling.postprocess.select import SelectionRules
 
     words = choose_vocabulary(labels, vocabulary, negatives)
     settings = LabelSettings(
         format=format_.value,
-        rules=SelectionRules(threshold=threshold, top_k=top_k, nms_iou=nms),
+        rules=choose_rules(threshold, top_k, nms, nms_across_labels, drop_groups),
         batch_size=batch_size,
         tiles=choose_tiles(tile, overlap),
         copy=copy,
@@ -112,7 +117,7 @@ def _print(report: "LabelReport", out: Path, format_: Layout) -> int:
     count = report.pictures - len(report.unreadable)
     if not report.is_finished:
         typer.echo(
-            f"groundling: stopped after {report.computed} pictures of this run. Run the same command again to go on.",
+            f"groundling: stopped; this run has done {report.computed}. Run the same command again to go on.",
             err=True,
         )
         return INTERRUPTED

@@ -9,13 +9,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from groundling.errors import PromptError
+from groundling.errors import ConfigError, PromptError
 from groundling.files import BUNDLED_MODEL
 
 if TYPE_CHECKING:
     from groundling.pipeline.detector import Detector
     from groundling.pipeline.tiles import Tiles
+    from groundling.postprocess.select import SelectionRules
     from groundling.structures.vocabulary import Vocabulary
+
+DEFAULT_THRESHOLD = 0.3
+"""That of `SelectionRules`, which would import torch to show a help."""
 
 MODEL_EXAMPLE = "IDEA-Research/grounding-dino-tiny"
 
@@ -55,6 +59,12 @@ ThresholdOption = Annotated[
     float, typer.Option("--threshold", min=0.0, max=1.0, help="Keep boxes that score more than this.")
 ]
 TopKOption = Annotated[int | None, typer.Option("--top-k", min=1, help="Keep at most this many boxes a picture.")]
+NmsAcrossLabelsOption = Annotated[
+    bool, typer.Option("--nms-across-labels", help="With --nms, a better box of another label counts too.")
+]
+DropGroupsOption = Annotated[
+    bool, typer.Option("--drop-groups", help="Drop boxes around several others of their label.")
+]
 NmsOption = Annotated[
     float | None,
     typer.Option("--nms", min=0.0, max=1.0, help="Drop a box that overlaps a better one of its label by more."),
@@ -112,6 +122,21 @@ def choose_vocabulary(
 
     chosen = choose_labels(labels, vocabulary=vocabulary, negatives=negatives)
     return chosen if isinstance(chosen, Vocabulary) else Vocabulary(tuple(chosen))
+
+
+def choose_rules(
+    threshold: float, top_k: int | None, nms: float | None, nms_across_labels: bool, drop_groups: bool
+) -> "SelectionRules":
+    """Return which boxes are kept.
+
+    Raises:
+        ConfigError: suppression across labels has no overlap to begin from.
+    """
+    from groundling.postprocess.select import SelectionRules
+
+    if nms_across_labels and nms is None:
+        raise ConfigError("--nms-across-labels needs --nms, the overlap from which a box is dropped, such as 0.7.")
+    return SelectionRules(threshold, top_k, nms, nms_across_labels, drop_groups)
 
 
 def choose_tiles(tile: int | None, overlap: float) -> "Tiles | None":

@@ -3,12 +3,13 @@
 import os
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 from urllib.parse import urlparse
 
 import typer
 
 from groundling.cli.options import (
+    DEFAULT_THRESHOLD,
     DeviceOption,
     DtypeOption,
     LabelsOption,
@@ -21,9 +22,6 @@ from groundling.cli.options import (
 from groundling.cli.pictures import check_writable
 from groundling.cli.status import INTERRUPTED
 from groundling.errors import ConfigError, ImageError
-
-if TYPE_CHECKING:
-    pass
 
 TRACKED = ".tracked.mp4"
 STANDARD_OUTPUT = "-"
@@ -42,7 +40,7 @@ def track(  # noqa: PLR0913  (one parameter for each option)
     ] = 1,
     threshold: Annotated[
         float, typer.Option("--threshold", min=0.0, max=1.0, help="Boxes that score more begin a track.")
-    ] = 0.3,
+    ] = DEFAULT_THRESHOLD,
     nms: Annotated[
         float,
         typer.Option("--nms", min=0.0, max=1.0, help="Drop a box that overlaps a better one of its label by more."),

@@ -19,7 +19,8 @@ def train(
         typer.Option("--overfit", metavar="N", min=1, help="Smoke test: can the first N pictures be learned by heart?"),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", metavar="DIR", help="Folder of the run; replaces `output` in the file.")
+        Path | None,
+        typer.Option("--output", "--out", metavar="FOLDER", help="Folder of the run; replaces `output` in the file."),
     ] = None,
     check: Annotated[
         bool, typer.Option("--check/--no-check", help="Look for mistakes in the data sets before the first step.")

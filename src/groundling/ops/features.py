@@ -32,17 +32,6 @@ def pad_text(text: TextFeatures, length: int) -> TextFeatures:
     )
 
 
-def text_row(text: TextFeatures, row: int) -> TextFeatures:
-    """Return one prompt of several, without its padding."""
-    length = int(text.valid_BT[row].sum())
-    return TextFeatures(
-        text.token_BTD[row : row + 1, :length],
-        text.valid_BT[row : row + 1, :length],
-        text.same_phrase_BTT[row : row + 1, :length, :length],
-        text.position_BT[row : row + 1, :length],
-    )
-
-
 def stack_text(parts: Sequence[TextFeatures]) -> TextFeatures:
     """Stack the features of prompts, shorter ones padded."""
     if len(parts) == 1:

@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple, Self, Unpack, cast
 
@@ -221,7 +221,10 @@ class Detector(Stages):
                 "Put it into a list, or call the detector itself."
             )
         rules = SelectionRules(threshold, top_k, nms_iou, nms_across_labels, drop_groups, aggregate)
-        return self._stream(self._prepared(images, allow_url), self._asked(labels), rules, batch_size)
+        asked = self._asked(labels)
+        if not isinstance(asked, _Question) and isinstance(images, Sized) and len(images) != len(asked):
+            raise PromptError(f"There are {len(asked)} prompts for {len(images)} pictures. Give one for each.")
+        return self._stream(self._prepared(images, allow_url), asked, rules, batch_size)
 
     def track(  # noqa: PLR0913  (see `track`)
         self,
@@ -324,7 +327,9 @@ class Detector(Stages):
                 )
                 for logit_QT, box_Q4, (_, row, n) in zip(*prediction, batch, strict=True):
                     words, image_hw = _words(questions[row].prompts, n), pictures[row].image_hw
-                    parts[row].append(score_boxes(logit_QT, box_Q4, words, image_hw=image_hw, rules=rules))
+                    part = score_boxes(logit_QT, box_Q4, words, image_hw=image_hw, rules=rules)
+                    is_all = len(questions[row].features) == 1
+                    parts[row].append(part if is_all else part._replace(label_scores=None))
         chosen = [choose_boxes(some, rules) for some in parts]
         return [
             to_detections(selection, question.prompts.labels, image_hw=picture.image_hw, source=picture.source)

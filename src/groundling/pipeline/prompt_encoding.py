@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
@@ -56,7 +56,7 @@ class PromptEncoding:
             OSError: the file cannot be written.
         """
         tensors = {
-            f"{number}.{name}": part.contiguous().cpu()
+            f"{number}.{name}": part.cpu().clone()
             for number, text in enumerate(self.features)
             for name, part in zip(TextFeatures._fields, text, strict=True)
         }
@@ -79,15 +79,30 @@ class PromptEncoding:
             with safe_open(place, "pt") as file:
                 about = file.metadata() or {}
                 if about.get("format") != FORMAT:
-                    raise PromptError(f"{place} holds no encoded prompts. Give what PromptEncoding.save wrote.")
+                    raise KeyError("it holds no encoded prompts")
                 prompts = _from_plain(json.loads(about["prompts"]))
                 features = tuple(
                     TextFeatures(*(file.get_tensor(f"{number}.{name}") for name in TextFeatures._fields))
                     for number in range(len(prompts.prompts))
                 )
+            _check_shapes(prompts, features)
             return cls(prompts, features, about["model"])
-        except (SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
-            raise PromptError(f"{place} is damaged or of another kind ({error}). Encode the labels again.") from error
+        except (SafetensorError, KeyError, TypeError, ValueError) as error:  # PromptError is a ValueError
+            why = error.args[0] if isinstance(error, KeyError) and error.args else error
+            raise PromptError(f"{place} is damaged or of another kind ({why}). Encode the labels again.") from error
+
+
+def _check_shapes(prompts: PromptSet, features: Sequence[TextFeatures]) -> None:
+    for prompt, text in zip(prompts.prompts, features, strict=True):
+        count = len(prompt.token_ids)
+        shapes = [tuple(part.shape) for part in text]
+        if text.token_BTD.ndim != 3 or shapes != [
+            (1, count, text.token_BTD.shape[2]),
+            (1, count),
+            (1, count, count),
+            (1, count),
+        ]:
+            raise ValueError(f"a prompt has {count} tokens, but its features have the shapes {shapes}")
 
 
 def fingerprint(weights: Iterable[tuple[str, Tensor]]) -> str:

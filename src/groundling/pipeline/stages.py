@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import torch
+from torch import nn
 
 from groundling.errors import PromptError
 from groundling.model.grounding_dino import GroundingDinoForObjectDetection
@@ -12,9 +13,8 @@ from groundling.pipeline.pictures import Picture
 from groundling.pipeline.preparation import PreparedPicture, prepare_picture
 from groundling.pipeline.prompt_encoding import PromptEncoding, fingerprint
 from groundling.pipeline.results import check_finite
-from groundling.pipeline.text_cache import TextCache, weights_state
-from groundling.processing.packing import Labels as PlainLabels
-from groundling.processing.packing import build_prompts
+from groundling.pipeline.text_cache import TextCache, WeightsState
+from groundling.processing.packing import PlainLabels, build_prompts, check_length
 from groundling.processing.processor import GroundingDinoProcessor
 from groundling.processing.prompt import collate_prompts
 from groundling.structures.features import ImageFeatures, Prediction, TextFeatures
@@ -22,9 +22,6 @@ from groundling.structures.prompt import Prompt, PromptSet
 
 Labels = PlainLabels | PromptEncoding
 """Every way to say what is to be found."""
-
-TEXT_STAGES = ("text_backbone.", "text_projection.")
-"""Where the weights stand that prompts are encoded with."""
 
 
 class Stages:
@@ -45,8 +42,8 @@ class Stages:
         self.model = model.eval()
         self.processor = processor
         check_vocabulary(processor.tokenizer, model.config)
-        self._texts = TextCache(self.encode_text, model.parameters)
-        self._fingerprint: tuple[object, str] | None = None
+        self._texts = TextCache(self.encode_text, self._text_weights)
+        self._fingerprint: tuple[WeightsState, str] | None = None
 
     def prompt(self, labels: PlainLabels) -> Prompt:
         """Build a single prompt.
@@ -93,6 +90,8 @@ class Stages:
                 raise PromptError(
                     "The encoded prompts were made by a model with other weights. Encode the labels with this one."
                 )
+            for prompt in labels.prompts.prompts:
+                check_length(prompt, self.model.config.max_text_len)
             return labels.to(self._device)
         prompts = self.prompts(labels)
         return PromptEncoding(prompts, tuple(self.text_features(prompts.prompts)), self._text_fingerprint())
@@ -145,10 +144,16 @@ class Stages:
     def _device(self) -> torch.device:
         return next(self.model.parameters()).device
 
+    def _text_weights(self) -> list[nn.Parameter]:
+        """Return the weights that prompts are encoded with."""
+        return [weight for stage in self._text_stages() for weight in stage.parameters()]
+
+    def _text_stages(self) -> tuple[nn.Module, nn.Module]:
+        return self.model.model.text_backbone, self.model.model.text_projection
+
     def _text_fingerprint(self) -> str:
-        state = weights_state(self.model.parameters())
-        if self._fingerprint is None or self._fingerprint[0] != state:
-            weights = self.model.named_parameters()
-            used = [(name, weight) for name, weight in weights if any(stage in name for stage in TEXT_STAGES)]
-            self._fingerprint = state, fingerprint(used)
+        weights = self._text_weights()
+        if self._fingerprint is None or not self._fingerprint[0].holds(weights):
+            named = [weight for stage in self._text_stages() for weight in stage.named_parameters()]
+            self._fingerprint = WeightsState(weights), fingerprint(named)
         return self._fingerprint[1]

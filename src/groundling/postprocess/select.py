@@ -4,6 +4,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import NamedTuple
 
 import torch
@@ -16,7 +17,10 @@ from groundling.postprocess.nms import class_wise_nms, without_groups
 from groundling.structures.prompt import NEGATIVE
 
 MERGE_IOU = 0.7
-"""Overlap from which boxes of one label are taken for the same thing where a picture was searched several times."""
+"""Overlap from which boxes of one label are taken for the same thing where a picture was searched several times.
+
+Chosen by hand, not measured; `nms_iou` sets another.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +68,7 @@ class Selection(NamedTuple):
         scores: [N] float32, the best label's score.
         label_ids: [N] int64, the best label: an index into the caller's list.
         label_scores: [N, L] float32, every label's score; None where the labels were asked in several prompts.
-        query_ids: [N] int64, which query of the model each box is.
+        query_ids: [N] int64, which query of the model each box is, in the run of its prompt.
     """
 
     boxes_xyxy: Tensor
@@ -112,7 +116,8 @@ def score_boxes(
     if min(image_hw) < 1:
         raise ConfigError(f"image_hw must be the height and width of a picture in pixels, got {image_hw!r}.")
     score_QW = label_scores(logit_QT, words.tokens, aggregate=rules.aggregate)
-    label_L = sorted(set(words.label_ids) - {NEGATIVE})
+    # Of labels with equal scores the first in the prompt is taken, so that the order of the prompt alone decides.
+    label_L = [label for label in dict.fromkeys(words.label_ids) if label != NEGATIVE]
     score_QL = score_QW if list(words.label_ids) == label_L else _best_words(score_QW, words.label_ids, label_L)
     score_Q, column_Q = score_QL.max(dim=1)
     limits = [words.thresholds[label] for label in label_L]
@@ -124,7 +129,8 @@ def score_boxes(
     query_N = keep_Q.nonzero().flatten()
     label_N = torch.tensor(label_L, device=column_Q.device)[column_Q[query_N]]
     box_xyxy_N4 = pixel_corners(box_Q4[query_N], image_hw)
-    return Selection(box_xyxy_N4, score_Q[query_N], label_N, score_QL[query_N], query_N)
+    ascending = torch.tensor(label_L, device=column_Q.device).argsort()
+    return Selection(box_xyxy_N4, score_Q[query_N], label_N, score_QL[query_N][:, ascending], query_N)
 
 
 def choose_boxes(parts: Sequence[Selection], rules: SelectionRules) -> Selection:
@@ -167,5 +173,5 @@ def _take(found: Selection, rows: Tensor | slice) -> Selection:
 
 
 def _check_share(name: str, value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= float(value) <= 1:
         raise ConfigError(f"{name} must be within 0..1, got {value!r}.")

@@ -12,11 +12,11 @@ from groundling.structures.vocabulary import Vocabulary, check_labels
 PROMPT_ENDS = 2
 """Tokens of a prompt that belong to no label: [CLS] and [SEP]."""
 
-Labels = Sequence[str] | str | Caption | Prompt | PromptSet | Vocabulary
-"""Every way to say what is to be found."""
+PlainLabels = Sequence[str] | str | Caption | Prompt | PromptSet | Vocabulary
+"""Every way to say what is to be found, before the text backbone has read it."""
 
 
-def build_prompts(tokenizer: GroundingDinoTokenizer, labels: Labels, max_tokens: int) -> PromptSet:
+def build_prompts(tokenizer: GroundingDinoTokenizer, labels: PlainLabels, max_tokens: int) -> PromptSet:
     """Build the prompts for labels in any form.
 
     Labels that fit into one prompt share one, and it is that of `build_prompt`. Otherwise each prompt is as full as its
@@ -36,7 +36,7 @@ def build_prompts(tokenizer: GroundingDinoTokenizer, labels: Labels, max_tokens:
         labels = PromptSet.of(labels)
     if isinstance(labels, PromptSet):
         for prompt in labels.prompts:
-            _check_length(prompt, max_tokens)
+            check_length(prompt, max_tokens)
         return labels
     if isinstance(labels, Caption):
         return PromptSet.of(build_caption_prompt(tokenizer, labels, max_tokens))
@@ -147,7 +147,12 @@ def _lengths(groups: Sequence[Sequence[_Word]]) -> list[int]:
     return [sum(len(word.token_ids) + 1 for word in group) for group in groups]
 
 
-def _check_length(prompt: Prompt, max_tokens: int) -> None:
+def check_length(prompt: Prompt, max_tokens: int) -> None:
+    """Refuse a prompt that was built for a model that reads more.
+
+    Raises:
+        PromptError: it has too many tokens.
+    """
     if len(prompt.token_ids) > max_tokens:
         raise PromptError(
             f"The prompt has {len(prompt.token_ids)} tokens, but the model reads at most {max_tokens} tokens. "

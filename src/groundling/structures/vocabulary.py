@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
+from numbers import Real
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, Self, get_args
@@ -31,8 +32,8 @@ class Vocabulary:
         packing: "as_given" fills prompts in the order of the labels. Labels in one prompt change each other's scores,
             and which of many labels share one then depends on their order. "sorted" fills prompts in the order of the
             alphabet, so that results do not depend on the order of the labels.
-        per_prompt: most labels in one prompt; None is as many as it holds. Fewer find more and take longer. With 1 the
-            results for a label do not depend on the other labels.
+        per_prompt: most labels in one prompt; None is as many as it holds. Fewer find more and take longer. With 1, and
+            the same `nms_iou`, the results for a label do not depend on the other labels.
 
     Raises:
         PromptError: there is no label, one comes twice or is no text, or another part names a label that does not exist
@@ -53,12 +54,17 @@ class Vocabulary:
         if len(known) < len(self.labels):
             twice = next(label for label in self.labels if self.labels.count(label) > 1)
             raise PromptError(f"The label {twice!r:.80} stands twice in the vocabulary. Name each label once.")
-        put(self, "negatives", tuple(check_labels(self.negatives, "negative")) if len(self.negatives) else ())
-        both = known.intersection(self.negatives)
-        if both:
-            raise PromptError(f"{min(both)!r:.80} is a label and a negative. It can only be one of them.")
+        put(self, "negatives", _negatives(self.negatives))
         words = {label: _synonyms(label, others) for label, others in _items(self.synonyms, "synonyms", known)}
         put(self, "synonyms", MappingProxyType(words))
+        words_of_labels = [*self.labels, *(word for others in words.values() for word in others)]
+        meant = {word.casefold(): word for word in words_of_labels}
+        for negative in self.negatives:
+            if negative.casefold() in meant:
+                raise PromptError(
+                    f"{negative!r:.80} is a negative, but {meant[negative.casefold()]!r:.80} is to be found. "
+                    "It can only be one of them."
+                )
         numbers = {label: _threshold(label, value) for label, value in _items(self.thresholds, "thresholds", known)}
         put(self, "thresholds", MappingProxyType(numbers))
         if self.packing not in get_args(Packing):
@@ -180,7 +186,13 @@ def _synonyms(label: str, others: Sequence[str]) -> tuple[str, ...]:
         raise PromptError(f"{label!r:.80}: {error}") from error
 
 
+def _negatives(negatives: Sequence[str]) -> tuple[str, ...]:
+    if isinstance(negatives, list | tuple) and not negatives:
+        return ()
+    return tuple(check_labels(negatives, "negative"))
+
+
 def _threshold(label: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= float(value) <= 1:
         raise PromptError(f"The threshold of {label!r:.80} must be a number within 0..1, got {value!r:.80}.")
     return float(value)
