@@ -11,7 +11,8 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 class Interruption:
     """While it is open, the first SIGINT or SIGTERM is noted and the second raises KeyboardInterrupt at once.
 
-    Outside the main thread, where Python delivers no signals, it notes nothing.
+    Outside the main thread, where Python delivers no signals, it notes nothing. A signal that is handled by something
+    other than Python stays with it, for that could not be put back.
 
     Attributes:
         requested: True once somebody has asked to stop.
@@ -23,7 +24,8 @@ class Interruption:
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.signal(number, self._note) for number in _SIGNALS}
+            ours = [number for number in _SIGNALS if signal.getsignal(number) is not None]
+            self._before = {number: signal.signal(number, self._note) for number in ours}
         return self
 
     def __exit__(

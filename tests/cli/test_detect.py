@@ -15,7 +15,9 @@ import pytest
 from groundling import Tiles, Vocabulary
 from groundling.cli.detect import detect
 from groundling.cli.main import run
+from groundling.cli.options import DEFAULT_NMS, DEFAULT_OVERLAP, DEFAULT_THRESHOLD
 from groundling.pipeline.detector import Detector
+from groundling.postprocess.select import SelectionRules
 from groundling.structures.detections import Detections
 
 SHAPES = Path(__file__).parents[2] / "examples" / "images" / "shapes.png"
@@ -87,7 +89,7 @@ def test_tiles(folder, checkpoint, capsys):
     assert err == ""
     labels = ["a red circle", "a blue square"]
     detector = Detector.from_pretrained(checkpoint)
-    expected = detector("shapes.png", labels, threshold=0.01, top_k=9, tiles=Tiles(320, overlap=0.1))
+    expected = detector("shapes.png", labels, threshold=0.01, top_k=9, tiles=Tiles(320, overlap=0.1), batch_size=1)
     assert json_lines(out) == [expected]
     assert len(expected) == 9
     assert expected != detector("shapes.png", labels, threshold=0.01, top_k=9)
@@ -241,11 +243,7 @@ MODEL = ["--model", "MODEL"]
             "'a' is a negative, but 'a' is to be found",
             id="both",
         ),
-        pytest.param(
-            ["shapes.png", *MODEL, "--labels", "a", "--nms-across-labels"],
-            "--nms-across-labels needs --nms",
-            id="across labels",
-        ),
+        pytest.param(["shapes.png", *MODEL, "--labels", "a", "--overlap", "5"], "--overlap 5 belongs", id="overlap"),
         pytest.param(["shapes.png", *MODEL, "--labels", "a", "--tile", "3"], "The size of a tile must be", id="tile"),
         pytest.param([*MODEL, "--labels", "a"], "No picture is given. Put one or more before", id="no picture"),
         pytest.param(
@@ -327,3 +325,9 @@ def test_in_its_own_process_with_letters_that_the_terminal_lacks(folder, checkpo
     if extra:
         assert b'"source": "\xff.png"' in done.stdout
         assert json_lines(done.stdout.decode(errors="surrogateescape"))[0].labels == ("кошка",)
+
+
+def test_defaults_are_those_of_the_detector():
+    assert SelectionRules().threshold == DEFAULT_THRESHOLD
+    assert SelectionRules().nms_iou == DEFAULT_NMS
+    assert Tiles().overlap == DEFAULT_OVERLAP

@@ -150,7 +150,7 @@ def test_an_interruption_says_how_to_go_on(desk, capsys, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(Interruption, "__enter__", lambda self: setattr(self, "requested", True) or self)
         assert run(command) == 130
-    assert "stopped after 1 pictures of this run. Run the same command again to go on." in capsys.readouterr().err
+    assert "stopped; this run has done 1. Run the same command again to go on." in capsys.readouterr().err
     assert not (desk / "out").exists()
     assert run(command) == 0
     assert sorted(path.name for path in desk.iterdir()) == ["out", "photos"]

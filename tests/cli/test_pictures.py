@@ -14,7 +14,7 @@ def test_no_names():
 
 
 def test_a_folder_is_its_pictures_by_name(tmp_path):
-    for name in ("b.JPG", "a.png", "note.txt", "c.webp", "a.detected.png"):
+    for name in ("b.JPG", "a.png", "note.txt", "c.webp", "a.detected.png", "._a.png", ".d.png"):
         (tmp_path / name).touch()
     (tmp_path / "inner.png").mkdir()
     assert find_pictures([str(tmp_path), "missing.png"]) == [

@@ -6,15 +6,18 @@ import shlex
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from groundling.cli.following import expected_count
+from groundling.cli.following import Following, expected_count
 from groundling.cli.main import run
 from groundling.cli.track import track
-from groundling.pipeline.video import open_source
+from groundling.pipeline.video import TrackedFrame, open_source
 from groundling.pipeline.video.pictures import Pictures
+from groundling.structures.detections import Detections
 from pipeline.video.drawn_clips import CIRCLE, STAR, draw, shades, write_clip
 
 
@@ -95,8 +98,9 @@ def test_nothing_found_is_no_mistake(folder: Path, capsys: pytest.CaptureFixture
         pytest.param("http://127.0.0.1:9/a.mp4 --labels a", "cannot be opened (Connection refused)", id="address"),
         pytest.param("clip.mp4 --labels a --every 0", "--every", id="every"),
         pytest.param("clip.mp4 --labels a --fps 10", "fps=10 is for folders of frames", id="fps"),
-        pytest.param("empty --labels a --fps 0", "fps must be a number above 0", id="fps 0"),
+        pytest.param("empty --labels a --fps 0", "fps must be 0.001 to 100000", id="fps 0"),
         pytest.param("clip.mp4 --labels a --start 2 --stop 1", "leave no frames", id="stop"),
+        pytest.param("clip.mp4 --labels a --stop nan", "stop", id="stop NaN"),
         pytest.param("clip.mp4 --labels a --start 100", "No frame could be used", id="start"),
         pytest.param("clip.mp4 --labels a --out clip.mp4", "is the video itself, which would be lost", id="itself"),
         pytest.param("clip.mp4 --labels a --out found.gif", "does not end like a video", id="ending"),
@@ -120,6 +124,23 @@ def test_mistakes_are_one_line(command: str, message: str, folder: Path, capfd: 
     assert before == ((folder / "clip.mp4").read_bytes(), sorted(path.name for path in folder.iterdir()))
 
 
+def test_an_interruption_ends_after_the_present_frame(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out, tracks = tmp_path / "out.mp4", tmp_path / "out.jsonl"
+
+    def frames() -> Iterator[TrackedFrame]:
+        for number, image in enumerate(shades(5)):
+            if number == 2:
+                signal.raise_signal(signal.SIGINT)
+            nothing = Detections(np.zeros((0, 4), np.float32), [], [], ("a",), (64, 48))
+            yield TrackedFrame(number, number / 25, image, nothing, np.zeros(0, np.bool_))
+
+    assert Following(out, tracks, fps=25).run(frames(), total=5)
+    assert capsys.readouterr().err == f"groundling: stopped after 3 frames. {out} is kept. {tracks} is kept.\n"
+    assert len(list(open_source(out))) == 3
+    assert [json.loads(line)["frame"] for line in tracks.read_text(encoding="utf-8").splitlines()] == [0, 1, 2]
+
+
+@pytest.mark.slow
 def test_an_interruption_keeps_what_is_done(tmp_path: Path) -> None:
     write_clip(tmp_path / "long.mp4", shades(3000, 96, 96))
     command = [sys.executable, "-m", "groundling", "track", "long.mp4", "--labels", "red star", "--threshold", "0.9"]

@@ -77,6 +77,17 @@ def test_the_first_command_comes_early() -> None:
     assert len(lines) <= 180
 
 
+TASKS = ("prompts", "tiles", "labelling", "video", "explain", "calibration", "app", "notebooks")
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_task_begins_with_a_command(task: str) -> None:
+    lines = (ROOT / "docs" / f"{task}.md").read_text(encoding="utf-8").splitlines()
+    kind = "python" if task == "notebooks" else "text" if task == "app" else "sh"  # the page keeps running
+    assert lines[2] == f"```{kind}"
+    assert lines[3].startswith(("groundling ", "pip install ", "from groundling "))
+
+
 def test_the_project_stands_alone() -> None:
     allowed = {"LICENSE", "bert_base_uncased_vocab.txt"}
     forbidden = re.compile(r"\.\./shared|/work/|\bissue #?\d|api_behaviour", re.IGNORECASE)

@@ -21,11 +21,11 @@ from data.small_sets import (
     text,
 )
 from groundling.data.check import check_dataset
-from groundling.data.convert import LAYOUTS, PARTS, convert_dataset
+from groundling.data.convert import PARTS, WRITERS, convert_dataset
 from groundling.data.open import READERS, open_dataset
 from groundling.errors import ConfigError, DatasetError, ImageError
 
-READABLE = [layout for layout in LAYOUTS if layout in READERS]
+READABLE = [layout for layout in WRITERS if layout in READERS]
 CROWDLESS = ("odvg", "yolo")
 
 
@@ -230,10 +230,19 @@ def test_a_data_set_is_replaced_as_a_whole(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "out"]
 
 
+def test_what_other_programs_leave_does_not_bind(tmp_path):
+    source = open_dataset(coco_folder(tmp_path / "in"))
+    for overwrite in (False, True):
+        for name in ("labels.cache", ".DS_Store", "Thumbs.db"):
+            text(tmp_path / "out" / name, "")
+        convert_dataset(source, tmp_path / "out", "yolo", overwrite=overwrite)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["data.yaml", "images", "labels"]
+
+
 def test_what_is_written_is_what_may_be_replaced(tmp_path):
     source = open_dataset(coco_folder(tmp_path / "in"))
     parts = set()
-    for layout in LAYOUTS:
+    for layout in WRITERS:
         convert_dataset(source, tmp_path / layout, layout)
         parts |= {path.name for path in (tmp_path / layout).iterdir()}
     assert parts == PARTS
@@ -248,9 +257,10 @@ def test_places_that_are_not_written_to(tmp_path):
     with pytest.raises(DatasetError, match="lies in the folder to be replaced"):
         convert_dataset(source, tmp_path / "in", "coco", overwrite=True)
     text(tmp_path / "mine" / "thesis.txt", "")
-    with pytest.raises(DatasetError, match=r"holds 'thesis.txt', which is no part of a data set and would be lost"):
+    text(tmp_path / "mine" / "labels.cache", "")
+    with pytest.raises(DatasetError, match=r"holds 'thesis.txt', which is no part .* Move it away, or name"):
         convert_dataset(source, tmp_path / "mine", "coco", overwrite=True)
-    with pytest.raises(ConfigError, match=r"There is no layout 'yolov8'. Did you mean 'yolo'?"):
+    with pytest.raises(ConfigError, match=r"There is no format 'yolov8'. Did you mean 'yolo'?"):
         convert_dataset(source, tmp_path / "out", "yolov8")
     (tmp_path / "empty").mkdir()
     convert_dataset(source, tmp_path / "empty", "coco")
@@ -259,7 +269,7 @@ def test_places_that_are_not_written_to(tmp_path):
         convert_dataset(source, tmp_path / "file" / "out", "coco")
 
 
-@pytest.mark.parametrize("layout", [layout for layout in LAYOUTS if layout not in ("csv", "parquet")])
+@pytest.mark.parametrize("layout", [layout for layout in WRITERS if layout not in ("csv", "parquet")])
 @pytest.mark.parametrize("orientation", [1, 6])
 def test_boxes_in_a_picture_of_another_size_are_refused(tmp_path, layout, orientation):
     file = coco_folder(tmp_path / "in")

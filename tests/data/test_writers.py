@@ -1,7 +1,9 @@
 """Formats that are written and not read back: tables and labelme; and scores, where there are any."""
 
 import csv
+import gc
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -44,7 +46,7 @@ def rows(path):
 
 def test_scores_have_a_place():
     with pytest.raises(DatasetError, match=r"score_N must have the shape \[2\], but has \(1,\)"):
-        scored(__import__("pathlib").Path("a.png"), score_N=np.zeros(1, np.float32))
+        scored(Path("a.png"), score_N=np.zeros(1, np.float32))
 
 
 @pytest.mark.parametrize("to", ["coco", "yolo", "voc", "odvg", "csv", "parquet", "labelme"])
@@ -148,3 +150,48 @@ def test_one_folder_for_all_pictures(tmp_path):
         "x_y_b.jpg",
     ]
     assert sorted(path.stem for path in (out / "Annotations").iterdir()) == ["a", "x_a", "x_a-2", "x_y_b"]
+
+
+@pytest.mark.parametrize("to", ["coco", "csv", "parquet"])
+def test_no_file_stays_open_after_an_error(tmp_path, monkeypatch, to):
+    """Windows cannot remove the folder otherwise."""
+    monkeypatch.setattr(tables, "_ROWS", 1)
+
+    def records():
+        yield scored(picture(tmp_path / "in" / "a.png"))
+        raise ValueError("broken")
+
+    (tmp_path / "out").mkdir()
+    placing = Placing(tmp_path / "in", copy=False, doomed=tmp_path / "x")
+    with pytest.raises(ValueError, match="broken") as caught:  # which keeps alive what an error in flight does
+        write_records(tmp_path / "out", to, records(), NAMES, placing)
+    assert open_files(tmp_path) == []
+    del caught
+
+
+@pytest.mark.parametrize("to", ["csv", "parquet"])
+def test_a_full_disk_is_the_error_that_is_seen(tmp_path, to):
+    if not Path("/dev/full").exists():
+        pytest.skip("there is no disk that is always full")
+    (tmp_path / "out").mkdir()
+    for table in ("boxes", "pictures"):
+        (tmp_path / "out" / f"{table}.{to}").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left"):
+        write_records(
+            tmp_path / "out",
+            to,
+            [scored(picture(tmp_path / "in" / "a.png"))],
+            NAMES,
+            Placing(tmp_path / "in", copy=False, doomed=tmp_path / "x"),
+        )
+    gc.collect()  # nothing tries again when it is forgotten
+    assert open_files(tmp_path) == []
+
+
+def open_files(folder):
+    """The files in a folder that this process holds open."""
+    numbers = Path("/proc/self/fd")
+    if not numbers.is_dir():
+        pytest.skip("only Linux lists them")
+    opened = [str(link.readlink()) for link in numbers.iterdir() if link.is_symlink()]
+    return [path for path in opened if path.startswith((str(folder), "/dev/full"))]

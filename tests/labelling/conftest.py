@@ -1,8 +1,11 @@
+from pathlib import Path
+
 import pytest
 
 from groundling.model.grounding_dino import GroundingDinoForObjectDetection
 from groundling.pipeline.detector import Detector
 from groundling.processing import GroundingDinoProcessor
+from labelling.drawn import FOUR, folder_of
 
 
 @pytest.fixture(scope="session")
@@ -15,3 +18,9 @@ def nano() -> Detector:
 def quick(tiny_detector: GroundingDinoForObjectDetection, processor: GroundingDinoProcessor) -> Detector:
     """A tiny model of random weights, where it does not matter what is found."""
     return Detector(tiny_detector, processor)
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """A folder of four scenes."""
+    return folder_of(tmp_path / "photos", *FOUR)

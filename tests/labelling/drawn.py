@@ -6,8 +6,10 @@ from pathlib import Path
 import numpy as np
 
 from groundling.data.scenes.records import SceneRecords
+from groundling.labelling.journal import Journal
 
 SCENES = SceneRecords(split="seen", count=12, size=128)
+FOUR = ("a.png", "b.png", "c.png", "d.png")
 LABELS = sorted({label for number in range(4) for label in SCENES[number].labels})
 
 
@@ -45,3 +47,21 @@ def labels_of(out: Path) -> dict[str, list[str]]:
         for line in predictions(out)
         if "error" not in line
     }
+
+
+def folders(place: Path) -> list[str]:
+    """The names of what is in a folder."""
+    return sorted(path.name for path in place.iterdir())
+
+
+def stop_after(monkeypatch, count, error):
+    """Let the journal fail when this many batches are in it."""
+    add, added = Journal.add, []
+
+    def adding(self, findings):
+        if len(added) == count:
+            raise error
+        add(self, findings)
+        added.append(findings)
+
+    monkeypatch.setattr(Journal, "add", adding)

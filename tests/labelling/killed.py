@@ -42,16 +42,16 @@ add = Journal.add
 batches = []
 
 
-def adding(self, outcomes):
-    batches.append(outcomes)
+def adding(self, findings):
+    batches.append(findings)
     if kind == "torn" and len(batches) == int(number):
         before = self._end
-        add(self, outcomes)
+        add(self, findings)
         os.truncate(self._path, (before + self._end) // 2)
         die()
-    add(self, outcomes)
+    add(self, findings)
     with Path(log).open("a") as file:
-        file.writelines(f"{outcome.picture}\n" for outcome in outcomes)
+        file.writelines(f"{finding.picture}\n" for finding in findings)
     if kind == "batch" and len(batches) == int(number):
         die()
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from groundling.labelling.compute import batches_by_size, read_ahead
-from groundling.labelling.outcome import Outcome
+from groundling.labelling.finding import Finding
 
 
 class Prepared(NamedTuple):
@@ -24,7 +24,7 @@ class Ready(NamedTuple):
 def pictures(kinds):
     """Pictures of these sizes; None is one that cannot be read."""
     return [
-        Outcome(str(n), None, error="broken") if kind is None else Ready(n, Prepared(kind))
+        Finding(str(n), None, error="broken") if kind is None else Ready(n, Prepared(kind))
         for n, kind in enumerate(kinds)
     ]
 

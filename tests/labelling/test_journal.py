@@ -5,18 +5,18 @@ import os
 
 import pytest
 
+from groundling.labelling.finding import Finding
 from groundling.labelling.journal import Journal
-from groundling.labelling.outcome import Outcome
 from groundling.structures.detections import Detection
 
 CAT = Detection((1.5, 2.0, 3.25, 4.0), "cat", 0, 0.75)
 
 
-def outcome(name: str, *found: Detection, stamp: tuple[int, int] = (10, 20)) -> Outcome:
-    return Outcome(name, stamp, (40, 30), found)
+def finding(name: str, *found: Detection, stamp: tuple[int, int] = (10, 20)) -> Finding:
+    return Finding(name, stamp, (40, 30), found)
 
 
-A, B, C = outcome("a.png", CAT), outcome("b é.png"), Outcome("c\udcff.png", None, error="It is broken.")
+A, B, C = finding("a.png", CAT), finding("b é.png"), Finding("c\udcff.png", None, error="It is broken.")
 
 
 def written(path, *lines):
@@ -49,8 +49,8 @@ def test_what_is_added_can_be_asked_for_at_once(tmp_path):
     with Journal(tmp_path / "j") as journal:
         journal.add([A])
         assert journal["a.png"] == A
-        journal.add([outcome("a.png")])
-        assert journal["a.png"] == outcome("a.png")  # the last one counts
+        journal.add([finding("a.png")])
+        assert journal["a.png"] == finding("a.png")  # the last one counts
         assert len(journal) == 1
 
 

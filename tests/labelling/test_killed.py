@@ -4,10 +4,12 @@ import json
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
+from groundling.cli.main import run
 from groundling.data.check import check_dataset
 from groundling.labelling import LabelSettings, label_folder
 from labelling.drawn import LABELS, contents, folder_of, predictions
@@ -41,6 +43,32 @@ def test_killed_in_the_middle_of_a_line(nano, tmp_path):
     assert_all_once(tmp_path / "out", log, SIX)
     label_folder(nano, photos, LABELS, tmp_path / "whole", SETTINGS)
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+
+
+def test_the_command_itself_is_killed(tmp_path, monkeypatch, capsys):
+    """`kill -9` at a moment that nobody chose, while it works; the same command goes on."""
+    folder_of(tmp_path / "drawn", *SIX)
+    (tmp_path / "photos").mkdir()
+    for number in range(24):
+        (tmp_path / "photos" / f"{number:03}.png").hardlink_to(tmp_path / "drawn" / SIX[number % 6])
+    command = ["label", "photos", "--labels", *LABELS, "--batch-size", "2", "--out"]
+    program = [sys.executable, "-m", "groundling", *command, "out"]
+    journal = tmp_path / "out.unfinished" / "journal.jsonl"
+    with subprocess.Popen(program, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as working:
+        while working.poll() is None and not (journal.exists() and journal.stat().st_size):
+            time.sleep(0.01)
+        working.kill()
+        _, err = working.communicate(timeout=60)
+    assert working.returncode == -signal.SIGKILL, err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["drawn", "out.unfinished", "photos"]
+    done = journal.read_bytes().count(b"\n")
+    assert 0 < done < 12
+    monkeypatch.chdir(tmp_path)
+    for out in ("out", "whole"):
+        assert run([*command, out]) == 0
+        assert capsys.readouterr().out.startswith(f"wrote {out}: 24 pictures")
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["drawn", "out", "photos", "whole"]
 
 
 @pytest.mark.slow

@@ -19,6 +19,7 @@ def touch(folder, *names):
     ("names", "recursive", "found"),
     [
         pytest.param(["b.png", "a.JPG", "c.txt", ".d.png"], False, ["a.JPG", "b.png"], id="only pictures, by name"),
+        pytest.param(["a.png", "a.detected.png"], False, ["a.png"], id="not what detect has drawn"),
         pytest.param(["a.png", "in/b.png"], False, ["a.png"], id="not in folders"),
         pytest.param(["a.png", "in/b.png", "in/c/d.png"], True, ["a.png", "in/b.png", "in/c/d.png"], id="in folders"),
         pytest.param(["a.png", ".git/b.png"], True, ["a.png"], id="hidden folders"),
@@ -52,11 +53,29 @@ def test_folders_without_pictures(tmp_path, names, message):
 
 
 def test_lists(tmp_path):
-    (tmp_path / "lists").mkdir()
-    file = tmp_path / "lists" / "all.txt"
-    file.write_text(f"\ufeff../x/b.png\n\n{tmp_path}/y/a b.png\n../x/../x/b.png\n../gone.png\n", encoding="utf-8")
+    touch(tmp_path, "lists/in/a b.png")
+    file = tmp_path / "lists" / "all.TXT"
+    lines = [
+        "\ufeffin/a b.png",
+        "",
+        "../x/b.png",
+        f"{tmp_path}/lists/in/../c.png",
+        "./in/a b.png",
+        f"{tmp_path}/x/b.png",
+    ]
+    file.write_text("\n".join(lines), encoding="utf-8")
     listed = find_pictures(file)
-    assert (listed.source, listed.root, listed.names) == (file, tmp_path, ("x/b.png", "y/a b.png", "gone.png"))
+    assert (listed.source, listed.root) == (file, tmp_path / "lists")
+    assert listed.names == ("in/a b.png", f"{tmp_path.as_posix()}/x/b.png", "c.png")
+    assert listed.common == tmp_path
+
+
+def test_another_line_changes_no_name(tmp_path):
+    touch(tmp_path, "x/a.png", "y/b.png")
+    (tmp_path / "list.txt").write_text("x/a.png\n")
+    first = find_pictures(tmp_path / "list.txt").names
+    (tmp_path / "list.txt").write_text("x/a.png\ny/b.png\n../elsewhere.png\n")
+    assert find_pictures(tmp_path / "list.txt").names[:1] == first == ("x/a.png",)
 
 
 @pytest.mark.parametrize(
@@ -65,12 +84,21 @@ def test_lists(tmp_path):
         pytest.param(b"", ImageError, "is empty. Write one path", id="empty"),
         pytest.param(b"a.png\nhttps://x.org/b.png\n", ImageError, "line 2: 'https.* is a URL", id="address"),
         pytest.param(b"\xff\xfe", DatasetError, "is not UTF-8", id="not text"),
+        pytest.param(b"x.png\n{\n}\n", ImageError, r"No line of .* exists, the first is '.*x\.png'", id="no pictures"),
     ],
 )
 def test_lists_that_cannot_be_used(tmp_path, content, error, message):
     (tmp_path / "list.txt").write_bytes(content)
     with pytest.raises(error, match=message):
         find_pictures(tmp_path / "list.txt")
+
+
+@pytest.mark.parametrize("name", ["annotations.json", "list", "list.csv"])
+def test_other_files_are_no_lists(tmp_path, name):
+    touch(tmp_path, "a.png")
+    (tmp_path / name).write_text("a.png\n")
+    with pytest.raises(ImageError, match=r"is no folder, no picture and no list of pictures \(\.txt\)\. Name"):
+        find_pictures(tmp_path / name)
 
 
 def test_a_picture_and_nothing(tmp_path):

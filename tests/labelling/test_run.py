@@ -3,7 +3,6 @@
 import errno
 import json
 import os
-import shutil
 import signal
 
 import pytest
@@ -12,37 +11,11 @@ from PIL import Image
 from groundling.data.check import check_dataset
 from groundling.errors import ConfigError, DatasetError, ImageError, PromptError
 from groundling.labelling import LabelSettings, find_pictures, label_folder
-from groundling.labelling.journal import Journal
-from groundling.labelling.workplace import Workplace
 from groundling.pipeline.detector import Detector
 from groundling.pipeline.tiles import Tiles
 from groundling.postprocess.select import SelectionRules
 from groundling.structures.vocabulary import Vocabulary
-from labelling.drawn import LABELS, contents, folder_of, labels_of, predictions
-
-FOUR = ("a.png", "b.png", "c.png", "d.png")
-
-
-@pytest.fixture
-def photos(tmp_path):
-    return folder_of(tmp_path / "photos", *FOUR)
-
-
-def folders(place):
-    return sorted(path.name for path in place.iterdir())
-
-
-def stop_after(monkeypatch, count, error):
-    """Let the journal fail when this many batches are in it."""
-    add, added = Journal.add, []
-
-    def adding(self, outcomes):
-        if len(added) == count:
-            raise error
-        add(self, outcomes)
-        added.append(outcomes)
-
-    monkeypatch.setattr(Journal, "add", adding)
+from labelling.drawn import FOUR, LABELS, contents, folder_of, folders, labels_of, predictions, stop_after
 
 
 def test_no_pictures(quick, tmp_path):
@@ -63,6 +36,12 @@ def test_it_is_what_the_detector_finds(nano, photos, tmp_path):
     assert (report.pictures, report.computed, report.is_finished, report.unreadable) == (4, 4, True, ())
     assert sum(report.boxes.values()) == sum(map(len, labels_of(tmp_path / "out").values())) > 3
     assert list(report.boxes) == list(LABELS)
+    items = nano(photos / "a.png", LABELS).to_dict()["detections"]
+    about = (photos / "a.png").stat()
+    line = predictions(tmp_path / "out")[0]
+    assert list(line) == ["picture", "bytes", "modified_ns", "width", "height", "detections"]
+    assert (line["bytes"], line["modified_ns"]) == (about.st_size, about.st_mtime_ns)
+    assert [list(one) for one in line["detections"]] == [list(one) for one in items]
     assert stages[:5] == [("labelling", done, 4) for done in range(5)]
     assert stages[5:] == [("writing", done, 4) for done in range(1, 5)]
     assert folders(tmp_path) == ["out", "photos"]
@@ -253,99 +232,47 @@ def test_an_unfinished_replacement_goes_on(quick, photos, tmp_path, monkeypatch)
     assert label_folder(quick, photos, ["red star"], tmp_path / "out", settings).computed == 1
 
 
-def test_corrections_by_hand_are_not_lost(quick, photos, tmp_path):
-    out = tmp_path / "out"
-    label_folder(quick, photos, LABELS, out, LabelSettings(format="labelme"))
-    folder_of(photos, "e.png", first=4)
-    file = out / "images" / "a.json"
-    later = (out / "report.json").stat().st_mtime_ns + 10**9
-    os.utime(file, ns=(later, later))
-    before = contents(out)
-    with pytest.raises(DatasetError, match=r"a\.json has been changed since it was written, and the change would be"):
-        label_folder(quick, photos, LABELS, out, LabelSettings(format="labelme"))
-    assert contents(out) == before
-    assert folders(tmp_path) == ["out", "photos"]
-    (out / "notes.txt").write_text("mine")
-    for overwrite in (False, True):
-        with pytest.raises(DatasetError, match=r"holds 'notes\.txt', which is no part of a data set"):
-            label_folder(quick, photos, LABELS, out, LabelSettings(overwrite=overwrite))
-    (out / "notes.txt").unlink()
-    assert label_folder(quick, photos, LABELS, out, LabelSettings(overwrite=True)).computed == 5
+@pytest.mark.parametrize("is_gone", [False, True])
+def test_a_picture_that_changes_after_it_was_searched(quick, photos, tmp_path, is_gone):
+    """Its size is the same, so that only the time of the change tells."""
+
+    def change(stage, done, total):
+        if (stage, done) == ("labelling", 4) and is_gone:
+            (photos / "a.png").unlink()
+        elif (stage, done) == ("labelling", 4):
+            os.utime(photos / "a.png", ns=(1, 1))
+
+    with pytest.raises(DatasetError, match=r"a\.png is gone or has been changed since .* What .*run the same"):
+        label_folder(quick, photos, LABELS, tmp_path / "out", progress=change)
+    report = label_folder(quick, photos, LABELS, tmp_path / "out")
+    assert (report.pictures, report.computed, report.is_finished) == ((3, 0, True) if is_gone else (4, 1, True))
 
 
-@pytest.mark.parametrize("name", ["report.json", "predictions.jsonl"])
+def test_going_on_with_tiles_and_unreadable_pictures(quick, photos, tmp_path, monkeypatch):
+    for name in ("aa.png", "cc.png"):
+        (photos / name).write_bytes(b"broken")
+    for number, tiles in enumerate((Tiles(96, 0.2), None)):
+        settings = LabelSettings(tiles=tiles, rules=SelectionRules(threshold=0.2), batch_size=2)
+        whole, out = tmp_path / f"whole-{number}", tmp_path / f"out-{number}"
+        label_folder(quick, photos, LABELS, whole, settings)
+        with monkeypatch.context() as patch:
+            stop_after(patch, 3, OSError("stop"))
+            with pytest.raises(DatasetError):
+                label_folder(quick, photos, LABELS, out, settings)
+        report = label_folder(quick, photos, LABELS, out, settings)
+        assert 1 <= report.computed < 6
+        assert [one.picture for one in report.unreadable] == ["aa.png", "cc.png"]
+        assert contents(out) == contents(whole)
+
+
+@pytest.mark.parametrize("name", ["report.json", "predictions.jsonl", "files.jsonl"])
 def test_a_damaged_data_set_is_not_added_to(quick, photos, tmp_path, name):
     label_folder(quick, photos, LABELS, tmp_path / "out")
     file = tmp_path / "out" / name
-    file.write_text('{"job": {}}') if name == "report.json" else file.unlink()
+    file.unlink() if name == "predictions.jsonl" else file.write_text('{"job": {}}')
     with pytest.raises(DatasetError, match="is damaged, so nothing can be added"):
         label_folder(quick, photos, LABELS, tmp_path / "out")
     assert label_folder(quick, photos, LABELS, tmp_path / "out", LabelSettings(overwrite=True)).is_written
-
-
-# Places
-
-
-def test_two_processes_do_not_work_on_one_data_set(quick, photos, tmp_path):
-    with (
-        Workplace(tmp_path / "out"),
-        pytest.raises(DatasetError, match=r"Another process is labelling into .*out\."),
-    ):
-        label_folder(quick, photos, LABELS, tmp_path / "out")
-    assert folders(tmp_path) == ["photos"]
-
-
-def test_the_data_set_may_lie_among_the_pictures(quick, photos):
-    for expected in (True, False):
-        pictures = find_pictures(photos, recursive=True)
-        report = label_folder(quick, pictures, LABELS, photos / "labelled")
-        assert (report.pictures, report.is_written) == (4, expected)
-
-
-def test_the_pictures_may_not_lie_in_the_data_set(quick, photos, tmp_path):
-    label_folder(quick, photos, LABELS, tmp_path / "out")
-    for overwrite in (False, True):
-        with pytest.raises(DatasetError, match=r"The pictures lie in .*out, which is to be written"):
-            label_folder(quick, tmp_path / "out", LABELS, tmp_path / "out", LabelSettings(overwrite=overwrite))
-        with pytest.raises(DatasetError, match=r"The pictures lie in"):
-            label_folder(quick, photos, LABELS, photos.parent, LabelSettings(overwrite=overwrite))
-    (tmp_path / "list.txt").write_text("photos/a.png\nout/images/b.png\n")
-    with pytest.raises(DatasetError, match="The pictures lie in"):
-        label_folder(quick, tmp_path / "list.txt", LABELS, tmp_path / "out", LabelSettings(overwrite=True))
-    assert sorted(path.name for path in photos.iterdir()) == list(FOUR)
-
-
-def test_places_that_cannot_be_written(quick, photos, tmp_path):
-    (tmp_path / "file").write_text("")
-    for out, message in (
-        (tmp_path / "file", "is a file"),
-        (tmp_path / "file" / "out", "is no folder that you may change|is a file|cannot be made"),
-        (photos, "The pictures lie in|is not empty"),
-        ("/proc" if os.path.ismount("/proc") else "/", "is the root of a file system"),
-    ):
-        with pytest.raises(DatasetError, match=message):
-            label_folder(quick, photos, LABELS, out)
-    assert folders(tmp_path) == ["file", "photos"]
-
-
-@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="the superuser may write everywhere")
-def test_a_folder_that_may_not_be_written(quick, photos, tmp_path):
-    (tmp_path / "fixed").mkdir(mode=0o500)
-    with pytest.raises(DatasetError, match="is no folder that you may change"):
-        label_folder(quick, photos, LABELS, tmp_path / "fixed" / "out")
-
-
-def test_lists_in_their_order(quick, photos, tmp_path):
-    (tmp_path / "list.txt").write_text("photos/c.png\nphotos/gone.png\nphotos/a.png\n")
-    report = label_folder(quick, tmp_path / "list.txt", LABELS, tmp_path / "out")
-    assert list(labels_of(tmp_path / "out")) == ["c.png", "a.png"]
-    assert [one.picture for one in report.unreadable] == ["gone.png"]
-
-
-def test_copies(quick, photos, tmp_path):
-    label_folder(quick, photos, LABELS, tmp_path / "out", LabelSettings(copy=True))
-    shutil.rmtree(photos)
-    assert check_dataset(tmp_path / "out") == []
 
 
 # Words
@@ -367,7 +294,7 @@ def test_labels_that_cannot_be_used(quick, photos, tmp_path, labels, message):
 
 
 def test_settings_that_cannot_be_used(monkeypatch):
-    with pytest.raises(ConfigError, match=r"There is no layout 'yolov8'\. Did you mean 'yolo'"):
+    with pytest.raises(ConfigError, match=r"There is no format 'yolov8'\. Did you mean 'yolo'"):
         LabelSettings(format="yolov8")
     for size in (0, True, 1.5):
         with pytest.raises(ConfigError, match="batch_size must be"):

@@ -1,6 +1,7 @@
 """More labels than one prompt holds, prompts that are kept, and words that compete."""
 
 import copy
+import json
 import pickle
 import random
 import subprocess
@@ -160,8 +161,16 @@ def test_prompts_of_the_same_tokens_are_kept_in_a_file(detector, tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda parts: parts.update({"0.token_BTD": parts["0.token_BTD"][:, :3]}), "features have the shapes"),
-        (lambda parts: parts.pop("0.valid_BT"), "0.valid_BT"),
+        (lambda parts, _: parts.update({"0.token_BTD": parts["0.token_BTD"][:, :3]}), "its features are"),
+        (lambda parts, _: parts.update({"0.position_BT": parts["0.position_BT"].int()}), "its features are"),
+        (lambda parts, _: parts["0.token_BTD"].fill_(torch.nan), "no finite numbers"),
+        (lambda parts, _: parts.pop("0.valid_BT"), "0.valid_BT"),
+        (lambda _, plain: plain.update(thresholds=[float("nan")] * 3), "must be numbers within"),
+        (lambda _, plain: plain.update(thresholds=[7.0] * 3), "must be numbers within"),
+        (lambda _, plain: plain["prompts"][0].update(token_ids="abcdefghi"), "'a' is no whole number"),
+        (lambda _, plain: plain["prompts"][0].update(label_tokens=[[1.5], [2], [3]]), "1.5 is no whole number"),
+        (lambda _, plain: plain.update(labels=[1, 2, 3]), "1 is no text"),
+        (lambda _, plain: plain.pop("labels"), "labels"),
     ],
 )
 def test_encodings_that_do_not_fit_their_prompts(detector, tmp_path, change, message):
@@ -169,9 +178,21 @@ def test_encodings_that_do_not_fit_their_prompts(detector, tmp_path, change, mes
     detector.encode(LABELS).save(path)
     with safe_open(path, "pt") as file:
         about, parts = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    change(parts)
+    plain = json.loads(about["prompts"])
+    change(parts, plain)
+    about["prompts"] = json.dumps(plain)
     save_file({name: part.clone() for name, part in parts.items()}, path, metadata=about)
     with pytest.raises(PromptError, match=rf"labels.safetensors is damaged .*{message}"):
+        PromptEncoding.load(path)
+
+
+def test_endless_brackets_are_no_encoding(detector, tmp_path):
+    path = tmp_path / "labels.safetensors"
+    detector.encode(LABELS).save(path)
+    with safe_open(path, "pt") as file:
+        about, parts = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    save_file(parts, path, metadata=about | {"prompts": "[" * 100_000})
+    with pytest.raises(PromptError, match="labels.safetensors is damaged"):
         PromptEncoding.load(path)
 
 

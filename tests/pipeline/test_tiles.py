@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from fractions import Fraction
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
@@ -46,12 +47,19 @@ RULES = SelectionRules()
         ({"overlap": float("nan")}, "got nan"),
         ({"overlap": "0.2"}, r"got '0\.2'"),
         ({"overlap": None}, "got None"),
+        ({"overlap": True}, "got True"),
         ({"whole": 1}, "whole must be True or False, got 1"),
     ],
 )
 def test_tiles_that_cannot_be(options: dict, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         Tiles(**options)
+
+
+@pytest.mark.parametrize("overlap", [0, np.float32(0.25), np.float64(0.5), Fraction(1, 2)])
+def test_every_real_number_is_an_overlap(overlap: Any) -> None:
+    assert Tiles(overlap=overlap) == Tiles(overlap=float(overlap))
+    assert type(Tiles(overlap=overlap).overlap) is float
 
 
 @given(st.integers(1, 5000), st.integers(32, 1000), st.floats(0, LARGEST_OVERLAP))
@@ -163,13 +171,19 @@ def test_tiles_are_of_one_size_and_the_whole_comes_last() -> None:
     assert seer.seen == [(100, 60)] * 3
 
 
-def test_rules_reach_tiles_and_the_number_is_that_of_the_picture() -> None:
+def test_boxes_are_compared_in_the_picture_and_not_in_a_tile() -> None:
     rules = SelectionRules(threshold=0.1, top_k=2, nms_iou=0.6, nms_across_labels=True, drop_groups=True)
     boxes = [(10, 10, 20, 20), (110, 10, 120, 20), (210, 10, 220, 20)]
     seer = Seer()
     found = detect_tiled(seer, painted(300, 100, boxes), ["patch"], Tiles(100), rules=rules, batch_size=3)  # type: ignore[arg-type]
     assert len(found) == 2
-    expected = {"threshold": 0.1, "nms_iou": 0.6, "nms_across_labels": True, "drop_groups": True, "aggregate": "mean"}
+    expected = {
+        "threshold": 0.1,
+        "nms_iou": None,
+        "nms_across_labels": False,
+        "drop_groups": False,
+        "aggregate": "mean",
+    }
     assert seer.options == expected | {"top_k": None, "batch_size": 3}
 
 

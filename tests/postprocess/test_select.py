@@ -102,7 +102,7 @@ def test_identical_boxes_of_different_labels_both_stay() -> None:
         ({"nms_iou": 2.0}, ConfigError, r"nms_iou must be within 0\.\.1"),
         ({"image_hw": (0, 4)}, ConfigError, "image_hw must be the height and width"),
         ({"aggregate": "sum"}, ConfigError, "aggregate='sum' is not known"),
-        ({"nms_across_labels": True}, ConfigError, "needs an overlap to suppress from"),
+        ({"nms_across_labels": True, "nms_iou": None}, ConfigError, "needs an overlap to suppress from"),
     ],
 )
 def test_bad_options(options, error, message) -> None:

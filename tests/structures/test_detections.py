@@ -179,6 +179,7 @@ def test_tracks_go_with_their_boxes():
 def test_choosing():
     found = build()
     assert found.above(0.25).scores.tolist() == pytest.approx([0.9, 0.5])
+    assert found.above(np.float32(0.25)) == found.above(np.float64(0.25)) == found.above(0.25)
     assert found.only("a cat").label_ids.tolist() == [0]
     assert found.only() == build_empty(label_scores=np.zeros((0, 2)), source="desk.jpg")
     assert found.only("a cat", "a remote control") == found
@@ -203,6 +204,8 @@ def test_one_name_given_twice_means_both():
     [
         pytest.param(lambda d: d.above(1.5), ConfigError, "threshold must be between 0 and 1, got 1.5", id="threshold"),
         pytest.param(lambda d: d.above(float("nan")), ConfigError, "got nan", id="nan"),
+        pytest.param(lambda d: d.above("0.3"), ConfigError, "threshold must be .* got '0.3'", id="text"),
+        pytest.param(lambda d: d.above(None), ConfigError, "threshold must be .* got None", id="none"),
         pytest.param(lambda d: d.only("Cat"), PromptError, "'Cat' is not one of the labels: 'a cat', ", id="label"),
         pytest.param(lambda d: d.best(-1), ConfigError, "count must be 0 or more, got -1", id="count"),
     ],

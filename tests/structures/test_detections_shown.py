@@ -10,6 +10,7 @@ import pytest
 from IPython.core.formatters import DisplayFormatter
 
 from groundling.errors import ImageError, MissingExtraError
+from groundling.pictures import strips
 from groundling.pictures.reading import open_picture
 from groundling.structures import detections_shown
 from groundling.structures.detections import Detections
@@ -87,6 +88,55 @@ def test_a_large_picture_is_scaled_down(tmp_path):
     data = dict(Elements(html).attributes)["src"]
     assert open_picture(data).size == (1000, 500)
     assert len(html) < 200_000
+
+
+@pytest.fixture
+def large(tmp_path, monkeypatch):
+    """The path of a lying picture, upright 480 x 640, that is too large to be held whole, by the limits set here."""
+    exif = PIL.Image.Exif()
+    exif[0x0112] = 6
+    path = tmp_path / "large.jpg"
+    PIL.Image.new("RGB", (640, 480), "gray").save(path, exif=exif)
+    monkeypatch.setattr(PIL.Image, "MAX_IMAGE_PIXELS", 100_000)
+    monkeypatch.setattr(strips, "WHOLE_PIXELS", 100_000)
+    monkeypatch.setattr(detections_shown, "MOST_DRAWN", 20_000)
+    monkeypatch.setattr(detections_shown, "SHOWN_SIDE", 100)
+    return path
+
+
+def test_a_file_that_is_too_large_to_be_held_whole_is_drawn_smaller(large, tmp_path, pyplot):
+    found = build(size=(480, 640), source=str(large))
+    with pytest.raises(ImageError, match="DecompressionBomb"):
+        open_picture(large)
+    drawn = found.draw()
+    assert drawn.size == (120, 160)  # every 4 x 4 pixels are one
+    small = PIL.Image.new("RGB", (120, 160), "gray")
+    assert np.array_equal(np.asarray(drawn), np.asarray(found.resized(small.size).draw(small)))
+    found.save(tmp_path / "found.png", large)
+    assert open_picture(tmp_path / "found.png").size == (120, 160)
+    data = dict(Elements(in_notebook(found)).attributes)["src"]
+    assert open_picture(data).size == (75, 100)
+    (shown,) = found.plot().get_images()
+    assert shown.get_array().shape[:2] == (160, 120)
+    assert tuple(shown.get_extent()) == (
+        -0.5,
+        479.5,
+        639.5,
+        -0.5,
+    )  # boxes that a caller adds are in the picture's pixels
+
+
+def test_a_large_file_of_another_size_is_refused(large):
+    with pytest.raises(ImageError, match="picture of 64 x 48 pixels, but the picture to draw on has 480 x 640"):
+        build().draw(large)
+    assert "480 x 640" in in_notebook(build(source=str(large)))
+
+
+def test_a_large_file_needs_pyvips(large, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyvips", None)
+    with pytest.raises(MissingExtraError, match=r"large\.jpg'.* needs the package 'pyvips'"):
+        build(size=(480, 640)).draw(large)
+    assert "groundling[tiles]" in in_notebook(build(size=(480, 640), source=str(large)))
 
 
 def test_a_picture_from_memory_is_not_known():

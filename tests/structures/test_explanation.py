@@ -40,7 +40,7 @@ def test_nothing_found():
     empty = build(0)
     assert repr(empty) == "Explanation(0 boxes, words 'red star', 'red circle')"
     assert empty.to_dict()["token_scores"] == []
-    assert empty.draw_attention("red star").width == SIZE[0]
+    assert empty.draw_map("red star").width == SIZE[0]
     assert empty.draw_scores().mode == "RGB"
 
 
@@ -65,7 +65,7 @@ def test_unknown_words(word, message):
     with pytest.raises(PromptError, match=message):
         build().map(word)
     with pytest.raises(PromptError, match=message):
-        build().draw_attention(word)
+        build().draw_map(word)
 
 
 def test_maps_are_means_of_tokens():
@@ -87,7 +87,7 @@ def test_an_unknown_kind():
 
 def test_the_overlay_is_hot_where_the_map_is():
     found = build(0)
-    drawn = np.asarray(found.draw_attention("##rcle")).astype(int)
+    drawn = np.asarray(found.draw_map("##rcle")).astype(int)
     assert drawn.shape[1] == SIZE[0]
     assert drawn.shape[0] > SIZE[1]
     red, green, blue = drawn[65, 80]  # row 6 of 12 in 120 pixels
@@ -100,14 +100,14 @@ def test_the_overlay_is_hot_where_the_map_is():
 def test_weak_similarity_does_not_look_strong():
     found = build(0)
     assert found.map(1).max() < SMALLEST_SCALE < found.map(8).max()
-    weak, strong = (np.asarray(found.draw_attention(token))[:120, :, 1].min() for token in (1, 8))
+    weak, strong = (np.asarray(found.draw_map(token))[:120, :, 1].min() for token in (1, 8))
     assert weak > strong + 50
 
 
 def test_boxes_of_the_label_are_drawn():
-    plain, boxed = build(0).draw_attention("red star"), build().draw_attention("red star")
+    plain, boxed = build(0).draw_map("red star"), build().draw_map("red star")
     assert plain.getpixel((20, 60)) != boxed.getpixel((20, 60))
-    assert build().draw_attention("red circle").tobytes() == build(0).draw_attention("red circle").tobytes()
+    assert build().draw_map("red circle").tobytes() == build(0).draw_map("red circle").tobytes()
 
 
 def test_tokens_of_a_box():
@@ -135,7 +135,7 @@ def test_the_table_of_scores(count):
 def test_any_label_can_be_shown(label):
     found = build(labels=(label, "red circle"), tokens=("[CLS]", "$x^", "猫", *TOKENS[3:]))
     assert found.draw_scores().mode == "RGB"
-    assert found.draw_attention(label).width == SIZE[0]
+    assert found.draw_map(label).width == SIZE[0]
 
 
 @pytest.mark.parametrize("size", [(1, 1), (20, 300), (3000, 40)])
@@ -148,7 +148,7 @@ def test_pictures_of_any_size(size):
         found.similarity,
         found.attention,
     )
-    assert changed.draw_attention("red star").width == size[0]
+    assert changed.draw_map("red star").width == size[0]
 
 
 def test_a_dict_is_plain():

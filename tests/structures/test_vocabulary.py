@@ -82,12 +82,33 @@ def test_mistakes(given, message):
         pytest.param("v.json", b'{"labels": ["a"], "label": 1}', "has no key 'label'", id="unknown key"),
         pytest.param("v.json", b'{"labels": [1]}', "Label 0 is of type int", id="no text"),
         pytest.param("v.txt", b"\xff\xfe\x00", "v.txt is not UTF-8 text", id="binary"),
+        pytest.param(
+            "v.json", b'{"labels": ["a"], "negatives": null}', "v.json: The negatives must be a list", id="null"
+        ),
+        pytest.param("v.json", b'{"labels": ["a"], "negatives": 5}', "v.json: The negatives must be a list", id="5"),
+        pytest.param("v.json", b"[" * 100_000, "cannot be read as a vocabulary", id="endless brackets"),
+        pytest.param("v.json", b"9" * 5000, "cannot be read as a vocabulary", id="endless number"),
     ],
 )
 def test_bad_files(tmp_path, name, content, message):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(PromptError, match=message):
         Vocabulary.read(tmp_path / name)
+
+
+@pytest.mark.parametrize("path", ["a\0b.txt", "~nobody-of-this-name/v.txt"])
+def test_paths_that_cannot_be(path):
+    with pytest.raises(PromptError, match="cannot be read as a vocabulary"):
+        Vocabulary.read(path)
+
+
+def test_equal_vocabularies_are_one_key():
+    assert len({FULL, Vocabulary.from_dict(FULL.to_dict()), Vocabulary(("cat",))}) == 2
+
+
+def test_a_label_twice_among_many_is_found_at_once():
+    with pytest.raises(PromptError, match="'name 7' stands twice"):
+        Vocabulary((*(f"name {number}" for number in range(200_000)), "name 7"))
 
 
 def test_a_missing_file(tmp_path):

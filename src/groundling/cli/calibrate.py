@@ -9,6 +9,7 @@ import typer
 
 from groundling.cli.data import Annotations, Images, Instances, LabelMap, ReadFormat, Split
 from groundling.cli.options import (
+    DEFAULT_NMS,
     BatchSizeOption,
     DeviceOption,
     DtypeOption,
@@ -58,7 +59,7 @@ def calibrate(  # noqa: PLR0913  (one parameter for each option)
     split: Split = None,
     instances: Instances = None,
     model: ModelOption = None,
-    nms: NmsOption = None,
+    nms: NmsOption = DEFAULT_NMS,
     dtype: DtypeOption = None,
     device: DeviceOption = None,
     batch_size: BatchSizeOption = 1,

@@ -33,7 +33,7 @@ def convert(
 ) -> None:
     """Write a checkpoint in another layout or number format.
 
-    Example: groundling convert groundling/nano model.pth --dtype float16
+    Example: groundling convert groundling/nano half-nano --dtype float16
     """
     from groundling.checkpoint import convert as convert_checkpoint
     from groundling.files import locate

@@ -33,7 +33,7 @@ class Format(StrEnum):
     voc = "voc"
 
 
-class Layout(StrEnum):
+class WrittenFormat(StrEnum):
     """Formats that can be written."""
 
     coco = "coco"
@@ -92,7 +92,7 @@ def check(  # noqa: PLR0913  (one parameter for each option)
 def convert(  # noqa: PLR0913  (one parameter for each option)
     annotations: Annotated[str, typer.Argument(metavar="SRC", help="Annotation file, or folder of a data set.")],
     destination: Annotated[Path, typer.Argument(metavar="DST", help="Folder to write, new or empty.")],
-    to: Annotated[Layout, typer.Option("--to", help="Format to write.")],
+    to: Annotated[WrittenFormat, typer.Option("--to", help="Format to write.")],
     images: Images = None,
     format_: ReadFormat = None,
     label_map: LabelMap = None,
@@ -113,7 +113,9 @@ def convert(  # noqa: PLR0913  (one parameter for each option)
         done = convert_dataset(dataset, destination, to.value, copy=copy, overwrite=overwrite, progress=advance)
     allow_any_letter()
     pictures = (
-        "without pictures" if to in (Layout.csv, Layout.parquet) else f"pictures {'copied' if copy else 'linked'}"
+        "without pictures"
+        if to in (WrittenFormat.csv, WrittenFormat.parquet)
+        else f"pictures {'copied' if copy else 'linked'}"
     )
     typer.echo(f"wrote {destination}: {done.records} records as {to.value}, {pictures}")
     for what, count in done.left_out.items():

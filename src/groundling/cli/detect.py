@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from groundling.cli.options import (
+    DEFAULT_NMS,
+    DEFAULT_OVERLAP,
     DEFAULT_THRESHOLD,
     BatchSizeOption,
     CompileOption,
@@ -48,11 +50,11 @@ def detect(  # noqa: PLR0913  (one parameter for each option)
     model: ModelOption = None,
     threshold: ThresholdOption = DEFAULT_THRESHOLD,
     top_k: TopKOption = None,
-    nms: NmsOption = None,
+    nms: NmsOption = DEFAULT_NMS,
     nms_across_labels: NmsAcrossLabelsOption = False,
     drop_groups: DropGroupsOption = False,
     tile: TileOption = None,
-    overlap: OverlapOption = 0.2,
+    overlap: OverlapOption = DEFAULT_OVERLAP,
     out: Annotated[
         str | None,
         typer.Option(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from groundling.cli.options import (
+    DEFAULT_NMS,
     DEFAULT_THRESHOLD,
     DeviceOption,
     DtypeOption,
@@ -59,7 +60,7 @@ def explain(  # noqa: PLR0913  (one parameter for each option)
     model: ModelOption = None,
     threshold: ThresholdOption = DEFAULT_THRESHOLD,
     top_k: TopKOption = None,
-    nms: NmsOption = None,
+    nms: NmsOption = DEFAULT_NMS,
     out: Annotated[
         str | None, typer.Option("--out", metavar="FOLDER", help=f"Where the pictures go; else {FOLDER}.")
     ] = None,

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from groundling.cli.data import Layout
+from groundling.cli.data import WrittenFormat
 from groundling.cli.options import (
+    DEFAULT_NMS,
+    DEFAULT_OVERLAP,
     DEFAULT_THRESHOLD,
     BatchSizeOption,
     CompileOption,
@@ -51,16 +53,16 @@ def label(  # noqa: PLR0913  (one parameter for each option)
     labels: LabelsOption = None,
     vocabulary: VocabularyOption = None,
     negatives: NegativesOption = None,
-    format_: Annotated[Layout, typer.Option("--format", help="What is written.")] = Layout.coco,
+    format_: Annotated[WrittenFormat, typer.Option("--format", help="What is written.")] = WrittenFormat.coco,
     recursive: Annotated[bool, typer.Option("--recursive", help="Search the folders in FOLDER too.")] = False,
     model: ModelOption = None,
     threshold: ThresholdOption = DEFAULT_THRESHOLD,
     top_k: TopKOption = None,
-    nms: NmsOption = None,
+    nms: NmsOption = DEFAULT_NMS,
     nms_across_labels: NmsAcrossLabelsOption = False,
     drop_groups: DropGroupsOption = False,
     tile: TileOption = None,
-    overlap: OverlapOption = 0.2,
+    overlap: OverlapOption = DEFAULT_OVERLAP,
     batch_size: BatchSizeOption = 1,
     dtype: DtypeOption = None,
     device: DeviceOption = None,
@@ -112,7 +114,7 @@ def _progress() -> Iterator[Callable[[str, int, int], None]]:
         yield advance
 
 
-def _print(report: "LabelReport", out: Path, format_: Layout) -> int:
+def _print(report: "LabelReport", out: Path, format_: WrittenFormat) -> int:
     allow_any_letter()
     count = report.pictures - len(report.unreadable)
     if not report.is_finished:

@@ -21,6 +21,12 @@ if TYPE_CHECKING:
 DEFAULT_THRESHOLD = 0.3
 """That of `SelectionRules`, which would import torch to show a help."""
 
+DEFAULT_NMS = 0.7
+"""That of `SelectionRules` too."""
+
+DEFAULT_OVERLAP = 0.2
+"""That of `Tiles`."""
+
 MODEL_EXAMPLE = "IDEA-Research/grounding-dino-tiny"
 
 
@@ -44,7 +50,7 @@ VocabularyOption = Annotated[
     typer.Option(
         "--vocabulary",
         metavar="FILE",
-        help="The labels in a file: one a line, or JSON with synonyms, negatives and thresholds too.",
+        help="Labels in a file: one a line, or JSON with synonyms, negatives and thresholds, which outdo --threshold.",
     ),
 ]
 NegativesOption = Annotated[
@@ -60,14 +66,16 @@ ThresholdOption = Annotated[
 ]
 TopKOption = Annotated[int | None, typer.Option("--top-k", min=1, help="Keep at most this many boxes a picture.")]
 NmsAcrossLabelsOption = Annotated[
-    bool, typer.Option("--nms-across-labels", help="With --nms, a better box of another label counts too.")
+    bool, typer.Option("--nms-across-labels", help="For --nms a better box of another label counts too.")
 ]
 DropGroupsOption = Annotated[
     bool, typer.Option("--drop-groups", help="Drop boxes around several others of their label.")
 ]
 NmsOption = Annotated[
-    float | None,
-    typer.Option("--nms", min=0.0, max=1.0, help="Drop a box that overlaps a better one of its label by more."),
+    float,
+    typer.Option(
+        "--nms", min=0.0, max=1.0, help="Drop a box that overlaps a better one of its label by more; 1 keeps all."
+    ),
 ]
 TileOption = Annotated[
     int | None, typer.Option("--tile", metavar="PIXELS", help="Search tiles of this side too, for large pictures.")
@@ -125,17 +133,11 @@ def choose_vocabulary(
 
 
 def choose_rules(
-    threshold: float, top_k: int | None, nms: float | None, nms_across_labels: bool, drop_groups: bool
+    threshold: float, top_k: int | None, nms: float, nms_across_labels: bool, drop_groups: bool
 ) -> "SelectionRules":
-    """Return which boxes are kept.
-
-    Raises:
-        ConfigError: suppression across labels has no overlap to begin from.
-    """
+    """Return which boxes are kept."""
     from groundling.postprocess.select import SelectionRules
 
-    if nms_across_labels and nms is None:
-        raise ConfigError("--nms-across-labels needs --nms, the overlap from which a box is dropped, such as 0.7.")
     return SelectionRules(threshold, top_k, nms, nms_across_labels, drop_groups)
 
 
@@ -146,6 +148,8 @@ def choose_tiles(tile: int | None, overlap: float) -> "Tiles | None":
         ConfigError: a number is outside its range.
     """
     if tile is None:
+        if overlap != DEFAULT_OVERLAP:
+            raise ConfigError(f"--overlap {overlap:g} belongs to --tile. Say how large tiles are, such as --tile 800.")
         return None
     from groundling.pipeline.tiles import Tiles
 

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from groundling.errors import ImageError
+from groundling.pictures.folders import DRAWN, PICTURE_ENDINGS, is_picture
 
-ENDINGS = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
-DRAWN = ".detected.png"
-WRITABLE = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+__all__ = ["DRAWN", "check_writable", "choose_outputs", "choose_pictures", "find_pictures"]
+
+WRITABLE = PICTURE_ENDINGS - {".gif"}
 
 
 def choose_pictures(names: Sequence[str] | None, labels: Sequence[str] | None, verb: str) -> list[Path]:
@@ -44,10 +45,9 @@ def find_pictures(names: Sequence[str]) -> list[Path]:
         if not path.is_dir():
             found.append(path)
             continue
-        inside = sorted(p for p in path.iterdir() if p.suffix.lower() in ENDINGS and p.is_file())
-        inside = [p for p in inside if not p.name.endswith(DRAWN)]  # results of an earlier run
+        inside = sorted(p for p in path.iterdir() if is_picture(p.name) and p.is_file())
         if not inside:
-            raise ImageError(f"The folder {name!r} has no pictures in it ({', '.join(sorted(ENDINGS))}).")
+            raise ImageError(f"The folder {name!r} has no pictures in it ({', '.join(sorted(PICTURE_ENDINGS))}).")
         found += inside
     return found
 

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from groundling.cli.progress import counted
 from groundling.errors import ImageError
-from groundling.pictures.strips import read_small
 from groundling.pipeline.detector import Detector
 from groundling.pipeline.pictures import read_picture
 from groundling.pipeline.prompt_encoding import PromptEncoding
@@ -19,8 +18,6 @@ from groundling.structures.detections import Detections
 
 if TYPE_CHECKING:
     from groundling.pipeline.tiles import Tiles
-MOST_DRAWN = 16_000_000
-"""Pixels of the drawing of a picture that is too large to be held whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +34,7 @@ class Outcome:
             ImageError: the picture cannot be read, or the ending is not a picture format.
             OSError: the file cannot be written.
         """
-        small = read_small(self.picture, MOST_DRAWN) if isinstance(self.picture, Path) else None
-        if small is None:
-            self.detections.save(path, self.picture)
-        else:
-            self.detections.resized(small.size).save(path, small)
+        self.detections.save(path, self.picture)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """From one format to another."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from groundling.keywords import closest
 
 Progress = Callable[[int, int], None]
 
-LAYOUTS: Mapping[str, Callable[[Path, Sequence[str]], Writer]] = {
+WRITERS: Mapping[str, Callable[[Path, Sequence[str]], Writer]] = {
     "coco": CocoWriter,
     "odvg": OdvgWriter,
     "yolo": YoloWriter,
@@ -48,7 +49,7 @@ PARTS = frozenset(
         "pictures.parquet",
     }
 )
-"""What the layouts put into a folder, and what may therefore be overwritten in one."""
+"""What the formats put into a folder, and what may therefore be overwritten in one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,24 +91,24 @@ def convert_dataset(
     overwrite: bool = False,
     progress: Progress = lambda done, total: None,
 ) -> Conversion:
-    """Write a data set in another layout: all of it or, after an error, nothing.
+    """Write a data set in another format: all of it or, after an error, nothing.
 
     Boxes change by less than 0.001 pixel. Names, also those without objects, and pictures without objects are kept.
 
     Args:
         dataset: what to write.
         destination: the folder to write; it must be new or empty.
-        to: one of LAYOUTS.
+        to: one of WRITERS.
         copy: copy the pictures; otherwise they are linked to.
         overwrite: replace the folder, if nothing but a data set is in it.
         progress: called with the number of records that are done and of all.
 
     Raises:
-        ConfigError: there is no such layout.
-        DatasetError: the folder may not be written, or the layout cannot hold such labels.
+        ConfigError: there is no such format.
+        DatasetError: the folder may not be written, or the format cannot hold such labels.
         ImageError: a picture is missing.
     """
-    check_layout(to)
+    check_format(to)
     if to != "odvg" and not dataset.names:
         raise DatasetError(f"The labels of this data set are phrases and sentences, which {to} cannot hold. Use odvg.")
     place = Path(destination).expanduser()
@@ -118,17 +119,17 @@ def convert_dataset(
     return Conversion(len(dataset), left_out)
 
 
-def check_layout(to: str) -> None:
-    """Find out before long work whether a layout can be written.
+def check_format(to: str) -> None:
+    """Find out before long work whether a format can be written.
 
     Raises:
-        ConfigError: there is no such layout.
+        ConfigError: there is no such format.
         MissingExtraError: a package that it needs is not installed.
     """
-    if to not in LAYOUTS:
-        close = closest(to, LAYOUTS)
-        hint = f"Did you mean {close!r}?" if close else f"Use one of {', '.join(LAYOUTS)}."
-        raise ConfigError(f"There is no layout {to!r}. {hint}")
+    if to not in WRITERS:
+        close = closest(to, WRITERS)
+        hint = f"Did you mean {close!r}?" if close else f"Use one of {', '.join(WRITERS)}."
+        raise ConfigError(f"There is no format {to!r}. {hint}")
     if to == "parquet":
         check_parquet()
 
@@ -140,36 +141,36 @@ def write_records(
 
     Args:
         folder: an empty folder.
-        to: one of LAYOUTS.
+        to: one of WRITERS.
         records: pictures and what is in them.
         names: the vocabulary that their labels come from.
-        placing: how pictures come into the folder, where the layout takes them along.
+        placing: how pictures come into the folder, where the format takes them along.
 
     Returns:
-        What the layout cannot hold, and how often it was met.
+        What the format cannot hold, and how often it was met.
 
     Raises:
-        DatasetError: the layout cannot hold such labels, or a picture has another size than its record says.
+        DatasetError: the format cannot hold such labels, or a picture has another size than its record says.
         ImageError: a picture is missing.
         OSError: something cannot be written.
     """
-    writer = LAYOUTS[to](folder, names)
-    place: Callable[[Record], str] = _key
-    if writer.IMAGES:
-        images = folder / writer.IMAGES
-        images.mkdir()
-        place = PictureFiles(
-            images,
-            source=placing.source,
-            copy=placing.copy,
-            shared=writer.SHARES_PICTURES,
-            doomed=placing.doomed,
-            flat=placing.flat,
-        ).place
-    for record in records:
-        writer.add(record, place(record))
-    writer.finish()
-    return {what: count for what, count in writer.left_out.items() if count}
+    with closing(WRITERS[to](folder, names)) as writer:
+        place: Callable[[Record], str] = _key
+        if writer.IMAGES:
+            images = folder / writer.IMAGES
+            images.mkdir()
+            place = PictureFiles(
+                images,
+                source=placing.source,
+                copy=placing.copy,
+                shared=writer.SHARES_PICTURES,
+                doomed=placing.doomed,
+                flat=placing.flat,
+            ).place
+        for record in records:
+            writer.add(record, place(record))
+        writer.finish()
+        return {what: count for what, count in writer.left_out.items() if count}
 
 
 def _key(record: Record) -> str:

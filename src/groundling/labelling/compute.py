@@ -1,4 +1,4 @@
-"""From names of pictures to outcomes: threads read ahead, and pictures of one size are computed together."""
+"""From names of pictures to findings: threads read ahead, and pictures of one size are computed together."""
 
 import os
 from collections import deque
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from groundling.errors import ImageError
-from groundling.labelling.outcome import Outcome, Stamp, stamp_of
+from groundling.labelling.finding import Finding, Stamp, stamp_of
 from groundling.labelling.pictures import unusable_name
 from groundling.labelling.settings import LabelSettings
 from groundling.pipeline.detector import Detector
@@ -38,7 +38,7 @@ class Ready:
 
 
 @dataclass(frozen=True, slots=True)
-class Search:
+class Labeller:
     """What is done with every picture."""
 
     detector: Detector
@@ -46,8 +46,8 @@ class Search:
     root: Path
     settings: LabelSettings
 
-    def run(self, names: Sequence[str]) -> Generator[list[Outcome], None, None]:
-        """Yield outcomes of all pictures, a batch at a time.
+    def run(self, names: Sequence[str]) -> Generator[list[Finding], None, None]:
+        """Yield findings of all pictures, a batch at a time.
 
         Which pictures share a batch follows from their order and sizes alone. Whoever leaves out those of the first
         batches gets the same batches as before from there on, so a labelling that goes on finds exactly the same.
@@ -57,38 +57,35 @@ class Search:
             return
         size = self.settings.batch_size
         threads = min(MOST_THREADS, os.cpu_count() or 1)
-        with closing(read_ahead(self._prepare, names, threads=threads, ahead=size + threads)) as pictures:
+        with closing(read_ahead(self._prepared, names, threads=threads, ahead=size + threads)) as pictures:
             for batch in batches_by_size(pictures, size, waiting=WAITING_BATCHES * size):
                 yield self._detect(batch) if isinstance(batch, list) else [batch]
 
-    def _prepare(self, name: str) -> Ready | Outcome:
-        path = self.root / name
-        stamp = stamp_of(path)
-        unusable = unusable_name(name)
-        if unusable is not None:
-            return Outcome(name, stamp, error=unusable)
-        try:
-            return Ready(name, stamp, self.detector.prepare(path))
-        except ImageError as error:
-            return Outcome(name, stamp, error=_one_line(error))
+    def _prepared(self, name: str) -> Ready | Finding:
+        return self._tried(name, lambda path, stamp: Ready(name, stamp, self.detector.prepare(path)))
 
-    def _detect(self, batch: Sequence[Ready]) -> list[Outcome]:
+    def _tiled(self, name: str) -> Finding:
+        search = partial(self.detector, batch_size=self.settings.batch_size, tiles=self.settings.tiles)
+        rules = asdict(self.settings.rules)
+        return self._tried(name, lambda path, stamp: Finding.of(name, stamp, search(path, self.encoding, **rules)))
+
+    def _tried(self, name: str, use: Callable[[Path, Stamp | None], _Out]) -> _Out | Finding:
+        """Use a picture's file; what stands in the way is a finding, too."""
+        path = self.root / name
+        stamp = stamp_of(path)  # before it is read: what changes meanwhile is done again
+        error = unusable_name(name)
+        if error is None:
+            try:
+                return use(path, stamp)
+            except ImageError as problem:
+                error = " ".join(str(problem).split())
+        return Finding(name, stamp, error=error)
+
+    def _detect(self, batch: Sequence[Ready]) -> list[Finding]:
         rules = asdict(self.settings.rules)
         pictures = [one.prepared for one in batch]
         found = self.detector.detect_many(pictures, self.encoding, batch_size=self.settings.batch_size, **rules)
-        return [Outcome.of(one.name, one.stamp, some) for one, some in zip(batch, found, strict=True)]
-
-    def _tiled(self, name: str) -> Outcome:
-        path = self.root / name
-        stamp = stamp_of(path)
-        unusable = unusable_name(name)
-        if unusable is not None:
-            return Outcome(name, stamp, error=unusable)
-        search = partial(self.detector, batch_size=self.settings.batch_size, tiles=self.settings.tiles)
-        try:
-            return Outcome.of(name, stamp, search(path, self.encoding, **asdict(self.settings.rules)))
-        except ImageError as error:
-            return Outcome(name, stamp, error=_one_line(error))
+        return [Finding.of(one.name, one.stamp, some) for one, some in zip(batch, found, strict=True)]
 
 
 def read_ahead(
@@ -116,7 +113,7 @@ def read_ahead(
                 one.cancel()
 
 
-def batches_by_size(pictures: Iterable[Ready | Outcome], size: int, *, waiting: int) -> Iterator[list[Ready] | Outcome]:
+def batches_by_size(pictures: Iterable[Ready | Finding], size: int, *, waiting: int) -> Iterator[list[Ready] | Finding]:
     """Put pictures of one size together; what could not be read is passed on at once.
 
     Args:
@@ -126,7 +123,7 @@ def batches_by_size(pictures: Iterable[Ready | Outcome], size: int, *, waiting: 
     """
     groups: dict[object, list[Ready]] = {}  # in the order of their first pictures
     for picture in pictures:
-        if isinstance(picture, Outcome):
+        if isinstance(picture, Finding):
             yield picture
             continue
         kind = picture.prepared.kind
@@ -137,7 +134,3 @@ def batches_by_size(pictures: Iterable[Ready | Outcome], size: int, *, waiting: 
         elif sum(map(len, groups.values())) > waiting:
             yield groups.pop(next(iter(groups)))
     yield from groups.values()
-
-
-def _one_line(error: ImageError) -> str:
-    return " ".join(str(error).split())

@@ -8,12 +8,15 @@ from typing import Any
 from groundling.data.convert import Placing, write_records
 from groundling.data.record import Record
 from groundling.data.writers.folder import atomic_folder
+from groundling.errors import DatasetError
 from groundling.files import write_json
+from groundling.labelling.finding import Finding, stamp_of
 from groundling.labelling.journal import Journal
 from groundling.labelling.pictures import PictureList
 from groundling.labelling.report import LabelReport, Unreadable
 from groundling.labelling.settings import LabelSettings
-from groundling.labelling.workplace import PREDICTIONS, REPLACEABLE, REPORT, Workplace
+from groundling.labelling.workplace import REPLACEABLE, Workplace
+from groundling.labelling.written import PREDICTIONS, REPORT, list_files
 
 FLAT = ("yolo", "voc")
 """Formats whose tools look for pictures in one folder and not in those inside it."""
@@ -28,7 +31,7 @@ def write_dataset(
     about: Mapping[str, Any],
     advance: Callable[[int], None],
 ) -> None:
-    """Write the data set, the predictions with their scores, and last the report.
+    """Write the data set, the predictions with their scores, the list of the files, and last the report.
 
     Args:
         work: where to.
@@ -40,26 +43,30 @@ def write_dataset(
         advance: called with the number of pictures that are done.
 
     Raises:
-        DatasetError: a picture has been changed since it was searched, or the folder may not be replaced.
-        ImageError: a picture is gone.
+        DatasetError: a picture is gone or was changed since it was searched, or the folder may not be replaced.
+        ImageError: a picture cannot be read any more.
         OSError: something cannot be written.
     """
     count = _Count(journal, pictures, names)
     with atomic_folder(work.out, replaceable=REPLACEABLE) as folder:
         with (folder / PREDICTIONS).open("w", encoding="utf-8") as lines:
-            placing = Placing(pictures.root, copy=settings.copy, doomed=work.out, flat=settings.format in FLAT)
+            placing = Placing(pictures.common, copy=settings.copy, doomed=work.out, flat=settings.format in FLAT)
             records = count.records(lines.write, advance)
             left_out = write_records(folder, settings.format, records, names, placing)
         content = {
             **about,
             "format": settings.format,
+            "copy": settings.copy,
             "pictures": len(pictures.names),
             "boxes": {name: count.boxes[name] for name in names},
             "without_boxes": count.without_boxes,
             "unreadable": [{"picture": one.picture, "cause": one.cause} for one in count.unreadable],
             "left_out": left_out,
         }
+        list_files(folder)
         write_json(folder / REPORT, content)
+        if not settings.overwrite:
+            work.check_unedited()  # again: finding everything may have taken days
 
 
 def read_report(work: Workplace, content: Mapping[str, Any], *, computed: int, is_written: bool) -> LabelReport:
@@ -97,12 +104,18 @@ class _Count:
 
     def records(self, write: Callable[[str], object], advance: Callable[[int], None]) -> Iterator[Record]:
         for number, name in enumerate(self._pictures.names, 1):
-            outcome = self._journal[name]
-            write(json.dumps(outcome.to_dict()) + "\n")
-            if outcome.error is not None:
-                self.unreadable.append(Unreadable(name, outcome.error))
+            finding = self._journal[name]
+            write(json.dumps(finding.to_dict()) + "\n")
+            if finding.error is not None:
+                self.unreadable.append(Unreadable(name, finding.error))
             else:
-                self.without_boxes += not outcome.found
-                self.boxes.update(self._names[item.label_id] for item in outcome.found)
-                yield outcome.record(self._pictures.root, self._names)
+                self.without_boxes += not finding.found
+                self.boxes.update(self._names[item.label_id] for item in finding.found)
+                self._check_same(finding)
+                yield finding.record(self._pictures.root, self._names)
             advance(number)
+
+    def _check_same(self, finding: Finding) -> None:
+        path = self._pictures.root / finding.picture
+        if stamp_of(path) != finding.stamp:
+            raise DatasetError(f"The picture {path} is gone or has been changed since it was searched.")

@@ -15,7 +15,7 @@ from groundling.pipeline.prompt_encoding import fingerprint
 from groundling.structures.vocabulary import Vocabulary
 
 VERSION = 1
-"""Of the files that describe a job and its outcomes."""
+"""Of the files that describe a job and its findings."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from io import FileIO
 from pathlib import Path
 from typing import NamedTuple, Self
 
-from groundling.labelling.outcome import Outcome, Stamp
+from groundling.labelling.finding import Finding, Stamp
 
 _LINES_KEPT = 64  # pictures that follow each other stand in few different lines
 
@@ -22,11 +22,11 @@ class _Place(NamedTuple):
 
 
 class Journal:
-    """Outcomes by the names of their pictures, in a file of JSON lines.
+    """Findings by the names of their pictures, in a file of JSON lines.
 
-    A line is one outcome, or a list of those that were computed together: a batch is there as a whole or not at all. Of
-    several outcomes of a picture the last one counts. What a crash cut off, and lines that are damaged, are as if they
-    had not been written. Only the places of the outcomes are held in memory.
+    A line is one finding, or a list of those that were computed together: a batch is there as a whole or not at all. Of
+    several findings of a picture the last one counts. What a crash cut off, and lines that are damaged, are as if they
+    had not been written. Only the places of the findings are held in memory.
     """
 
     def __init__(self, path: Path) -> None:
@@ -44,7 +44,7 @@ class Journal:
             with path.open("rb") as file:
                 for line in file:
                     if line.endswith(b"\n"):
-                        self._note(self._end, _outcomes(line))
+                        self._note(self._end, _findings(line))
                         self._end += len(line)
 
     def __enter__(self) -> Self:
@@ -67,7 +67,7 @@ class Journal:
     def __contains__(self, picture: object) -> bool:
         return picture in self._places
 
-    def __getitem__(self, picture: str) -> Outcome:
+    def __getitem__(self, picture: str) -> Finding:
         place = self._places[picture]
         return self._line(place.offset)[place.number]
 
@@ -76,14 +76,14 @@ class Journal:
         place = self._places.get(picture)
         return place is not None and not place.failed and place.stamp == stamp
 
-    def add(self, outcomes: Sequence[Outcome]) -> None:
+    def add(self, findings: Sequence[Finding]) -> None:
         """Add a line; it is on the disk when this returns.
 
         Raises:
             OSError: it cannot be written; it is then as if it had not been tried.
         """
         assert self._file is not None, "the journal is not open"
-        line = (json.dumps([outcome.to_dict() for outcome in outcomes]) + "\n").encode()
+        line = (json.dumps([finding.to_dict() for finding in findings]) + "\n").encode()
         try:
             rest = memoryview(line)
             while rest:
@@ -93,23 +93,23 @@ class Journal:
             with suppress(OSError):  # opening the file again does the same
                 self._file.truncate(self._end)
             raise
-        self._note(self._end, outcomes)
+        self._note(self._end, findings)
         self._end += len(line)
 
-    def _note(self, offset: int, outcomes: Sequence[Outcome]) -> None:
-        for number, outcome in enumerate(outcomes):
-            failed = outcome.error is not None
-            self._places[outcome.picture] = _Place(offset, number, outcome.stamp, failed)
+    def _note(self, offset: int, findings: Sequence[Finding]) -> None:
+        for number, finding in enumerate(findings):
+            failed = finding.error is not None
+            self._places[finding.picture] = _Place(offset, number, finding.stamp, failed)
 
-    def _parsed(self, offset: int) -> tuple[Outcome, ...]:
+    def _parsed(self, offset: int) -> tuple[Finding, ...]:
         with self._path.open("rb") as file:
             file.seek(offset)
-            return _outcomes(file.readline())
+            return _findings(file.readline())
 
 
-def _outcomes(line: bytes) -> tuple[Outcome, ...]:
+def _findings(line: bytes) -> tuple[Finding, ...]:
     try:
         value = json.loads(line)
-        return tuple(Outcome.from_dict(one) for one in (value if isinstance(value, list) else [value]))
+        return tuple(Finding.from_dict(one) for one in (value if isinstance(value, list) else [value]))
     except (ValueError, TypeError, KeyError, LookupError, RecursionError):
         return ()  # damaged: its pictures are done again

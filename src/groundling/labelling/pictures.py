@@ -6,11 +6,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from groundling.data.readers.files import PICTURE_ENDINGS, read_lines
+from groundling.data.readers.files import read_lines
 from groundling.errors import ImageError
+from groundling.pictures.folders import PICTURE_ENDINGS, is_picture
 
 PICTURE_FOLDERS = ("images", "JPEGImages")
 """Where the pictures of a data set stand."""
+
+LIST_ENDING = ".txt"
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,8 +22,9 @@ class PictureList:
 
     Attributes:
         source: the folder or list that was named, as an absolute path.
-        root: the folder that the names are relative to.
-        names: paths of the pictures relative to `root`, with slashes, each once.
+        root: the folder that the names are relative to; of a list its own.
+        names: paths of the pictures relative to `root`, with slashes, each once; those that a list names elsewhere are
+            absolute.
         recursive: whether folders in the folder were searched.
     """
 
@@ -29,19 +33,32 @@ class PictureList:
     names: tuple[str, ...]
     recursive: bool = False
 
+    @property
+    def common(self) -> Path | None:
+        """The folder that names in a data set are relative to: `root`, or the one that holds all pictures of a list.
+
+        None if they lie on several drives.
+        """
+        if self.source.is_dir():
+            return self.root
+        try:
+            return Path(os.path.commonpath([(self.root / name).parent for name in self.names]))
+        except ValueError:
+            return None
+
 
 def find_pictures(source: str | os.PathLike[str], *, recursive: bool = False) -> PictureList:
     """List pictures by the endings of their names, without opening them.
 
-    Hidden files and folders are passed over, and links to folders are not followed.
+    Hidden files and folders are passed over, and what groundling has drawn; links to folders are not followed.
 
     Args:
         source: a folder; the folder of a data set, whose pictures stand in `images` or `JPEGImages`; or a text file
-            with one path a line, relative to its own folder.
+            (.txt) with one path a line, relative to its own folder.
         recursive: search the folders in the folder too.
 
     Raises:
-        ImageError: there is no such place, or there are no pictures.
+        ImageError: there is no such place, there are no pictures, or it is another kind of file.
         DatasetError: the list is not UTF-8 text.
         OSError: a folder cannot be read.
     """
@@ -52,6 +69,11 @@ def find_pictures(source: str | os.PathLike[str], *, recursive: bool = False) ->
         raise ImageError(f"There is no folder {os.fspath(source)!r}. Check the path of the pictures.")
     if place.suffix.lower() in PICTURE_ENDINGS:
         return PictureList(place, place.parent, (place.name,))
+    if place.suffix.lower() != LIST_ENDING:
+        raise ImageError(
+            f"{os.fspath(source)!r} is no folder, no picture and no list of pictures ({LIST_ENDING}). "
+            f"Name the folder of the pictures, or write their paths into a {LIST_ENDING} file, one on each line."
+        )
     return _listed(place)
 
 
@@ -80,7 +102,7 @@ def _walk(folder: Path, recursive: bool) -> Iterator[str]:
         folders[:] = [name for name in folders if recursive and not name.startswith(".")]
         place = Path(here).relative_to(folder)
         for name in files:
-            if not name.startswith(".") and os.path.splitext(name)[1].lower() in PICTURE_ENDINGS:  # noqa: PTH122
+            if is_picture(name):
                 yield (place / name).as_posix()
 
 
@@ -97,8 +119,11 @@ def _listed(file: Path) -> PictureList:
         paths[Path(os.path.normpath(file.parent / Path(text).expanduser()))] = None
     if not paths:
         raise ImageError(f"The list {file} is empty. Write one path of a picture on each line.")
-    try:
-        root = Path(os.path.commonpath([path.parent for path in paths]))
-    except ValueError as error:  # Windows: other drives
-        raise ImageError(f"The pictures in {file} lie on several drives. Make a list for each.") from error
-    return PictureList(file, root, tuple(path.relative_to(root).as_posix() for path in paths))
+    if not any(path.is_file() for path in paths):
+        raise ImageError(
+            f"No line of {file} is the path of a picture that exists, the first is {str(next(iter(paths)))!r:.200}. "
+            "Write one path on each line, relative to the folder of the list."
+        )
+    root = file.parent  # and not the folder that they share: another line could change the names of all others
+    names = [path.relative_to(root) if path.is_relative_to(root) else path for path in paths]
+    return PictureList(file, root, tuple(name.as_posix() for name in names))

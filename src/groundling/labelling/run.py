@@ -11,15 +11,16 @@ from typing import Any
 import groundling
 from groundling.errors import DatasetError, ImageError
 from groundling.interruption import Interruption
-from groundling.labelling.compute import Search
+from groundling.labelling.compute import Labeller
 from groundling.labelling.dataset import read_report, write_dataset
+from groundling.labelling.finding import Finding, stamp_of
 from groundling.labelling.job import Job, writable_names
 from groundling.labelling.journal import Journal
-from groundling.labelling.outcome import Outcome, stamp_of
 from groundling.labelling.pictures import PictureList, find_pictures
 from groundling.labelling.report import LabelReport
 from groundling.labelling.settings import LabelSettings
-from groundling.labelling.workplace import PREDICTIONS, Workplace
+from groundling.labelling.workplace import Workplace
+from groundling.labelling.written import PREDICTIONS
 from groundling.pipeline.detector import Detector
 from groundling.structures.vocabulary import Vocabulary, check_labels
 
@@ -56,10 +57,11 @@ def label_folder(
         progress: is told how far the work is.
 
     Raises:
-        ImageError: there are no pictures, or one is gone since it was searched.
+        ImageError: there are no pictures.
         PromptError: the labels cannot be used, or not be written.
-        DatasetError: the folder may not be written, belongs to another job or another process is at work there; or
-            something could not be written, and what is done is kept.
+        DatasetError: the folder may not be written, was changed by hand, belongs to another job or another process is
+            at work there; or a picture is gone or was changed since it was searched, or something could not be written,
+            and what is done is kept.
     """
     settings = LabelSettings() if settings is None else settings
     vocabulary = labels if isinstance(labels, Vocabulary) else Vocabulary(tuple(check_labels(labels)))
@@ -68,10 +70,10 @@ def label_folder(
     listed = pictures if isinstance(pictures, PictureList) else find_pictures(pictures)
     meant = _outside(listed, work.out)
     work.check(overwrite=settings.overwrite)
-    search = Search(detector, detector.encode(vocabulary), meant.root, settings)
+    labeller = Labeller(detector, detector.encode(vocabulary), meant.root, settings)
     job = Job.of(detector, meant, vocabulary, settings)
     with work:
-        return _Labelling(work, job, meant, names, settings, progress).run(search)
+        return _Labelling(work, job, meant, names, settings, progress).run(labeller)
 
 
 def check_output(out: str | os.PathLike[str], settings: LabelSettings) -> None:
@@ -104,7 +106,7 @@ class _Labelling:
         made_by = {"groundling": groundling.__version__, "model": settings.model_name}
         self._about: dict[str, Any] = {"job": dict(job.content), "made_by": made_by}
 
-    def run(self, search: Search) -> LabelReport:
+    def run(self, labeller: Labeller) -> LabelReport:
         finished = self._finished()
         before = None if finished is None else Journal(self._work.out / PREDICTIONS)
         if finished is not None and before is not None and self._is_complete(finished, before):
@@ -114,7 +116,7 @@ class _Labelling:
         if self._work.begun() is None:
             self._work.begin(self._about, None if before is None else self._work.out / PREDICTIONS)
         try:
-            return self._work_off(search, finished, before)
+            return self._work_off(labeller, finished, before)
         except OSError as error:
             raise DatasetError(
                 f"{error.filename or self._work.out}: {error.strerror or error}. {self._kept()}"
@@ -145,7 +147,7 @@ class _Labelling:
     def _is_same_set(self, finished: dict[str, Any], before: Journal) -> bool:
         names = self._pictures.names
         return (
-            finished["format"] == self._settings.format
+            (finished["format"], finished["copy"]) == (self._settings.format, self._settings.copy)
             and len(before) == len(names)
             and all(map(before.__contains__, names))
         )
@@ -154,18 +156,18 @@ class _Labelling:
         root = self._pictures.root
         return [name for name in self._pictures.names if not journal.has(name, stamp_of(root / name))]
 
-    def _work_off(self, search: Search, finished: dict[str, Any] | None, before: Journal | None) -> LabelReport:
+    def _work_off(self, labeller: Labeller, finished: dict[str, Any] | None, before: Journal | None) -> LabelReport:
         total = len(self._pictures.names)
         is_changed = finished is None or before is None or not self._is_same_set(finished, before)
         with Journal(self._work.journal) as journal, Interruption() as interruption:
             pending = self._pending(journal)
             computed = 0
             self._progress(LABELLING, total - len(pending), total)
-            with closing(search.run(pending)) as batches:
-                for outcomes in batches:
-                    journal.add(outcomes)
-                    computed += len(outcomes)
-                    is_changed = is_changed or any(_differs(outcome, before) for outcome in outcomes)
+            with closing(labeller.run(pending)) as batches:
+                for findings in batches:
+                    journal.add(findings)
+                    computed += len(findings)
+                    is_changed = is_changed or any(_differs(finding, before) for finding in findings)
                     self._progress(LABELLING, total - len(pending) + computed, total)
                     if interruption.requested and computed < len(pending):
                         return LabelReport(self._work.out, total, computed, is_finished=False, is_written=False)
@@ -192,13 +194,14 @@ class _Labelling:
         return f"What is labelled is kept in {self._work.folder}: run the same again to go on."
 
 
-def _differs(outcome: Outcome, before: Journal | None) -> bool:
-    return before is None or outcome.picture not in before or before[outcome.picture] != outcome
+def _differs(finding: Finding, before: Journal | None) -> bool:
+    return before is None or finding.picture not in before or before[finding.picture] != finding
 
 
 def _outside(pictures: PictureList, out: Path) -> PictureList:
     """Leave out pictures that an earlier run has put into its data set inside the folder of the pictures."""
-    if not (out.is_relative_to(pictures.root) or pictures.root.is_relative_to(out)):
+    folder = pictures.common
+    if folder is not None and not (out.is_relative_to(folder) or folder.is_relative_to(out)):
         return pictures
     names = tuple(name for name in pictures.names if not (pictures.root / name).is_relative_to(out))
     if len(names) < len(pictures.names) and (not names or pictures.source.is_file()):

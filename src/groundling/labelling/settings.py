@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from groundling.data.convert import check_layout
+from groundling.data.convert import check_format
 from groundling.errors import ConfigError
 from groundling.postprocess.select import SelectionRules
 
@@ -38,6 +38,6 @@ class LabelSettings:
     model_name: str = ""
 
     def __post_init__(self) -> None:
-        check_layout(self.format)
+        check_format(self.format)
         if isinstance(self.batch_size, bool) or not isinstance(self.batch_size, int) or self.batch_size < 1:
             raise ConfigError(f"batch_size must be a number of at least 1, got {self.batch_size!r}.")

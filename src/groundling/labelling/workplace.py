@@ -11,22 +11,22 @@ from typing import Any, Self
 from filelock import FileLock, Timeout
 
 from groundling.data.convert import PARTS
-from groundling.data.readers.files import PICTURE_ENDINGS
 from groundling.data.writers.folder import check_destination
 from groundling.errors import CheckpointError, DatasetError
-from groundling.files import atomic_path, read_json, write_json
+from groundling.files import atomic_path, read_json, sync_folder, write_json
+from groundling.labelling.written import FILES, PREDICTIONS, REPORT, find_edit, find_missing
 
 UNFINISHED = ".unfinished"
 """What the folder's name adds to that of the data set."""
 
-PREDICTIONS, REPORT = "predictions.jsonl", "report.json"
-"""What a labelling puts into the data set's folder besides the data set."""
+REPORT_KEYS = ("job", "made_by", "format", "copy", "pictures", "boxes", "without_boxes", "unreadable", "left_out")
 
-REPORT_KEYS = ("job", "made_by", "format", "pictures", "boxes", "without_boxes", "unreadable", "left_out")
-
-REPLACEABLE = PARTS | {PREDICTIONS, REPORT}
+REPLACEABLE = PARTS | {PREDICTIONS, REPORT, FILES}
 
 _JOB, _JOURNAL, _LOCK = "job.json", "journal.jsonl", "lock"
+
+_LOCK_TRIES = 10
+"""How often another process may leave, and take the folder along, between making it and locking it."""
 
 
 class Workplace:
@@ -39,7 +39,14 @@ class Workplace:
     """
 
     def __init__(self, out: str | os.PathLike[str]) -> None:
+        """Name the places; nothing is made.
+
+        Raises:
+            DatasetError: there can be no folder beside `out`.
+        """
         self.out = Path(os.path.realpath(Path(out).expanduser()))
+        if not self.out.name:
+            raise _no_root(self.out)
         self.folder = self.out.with_name(self.out.name + UNFINISHED)
         self.journal = self.folder / _JOURNAL
         self._lock = FileLock(self.folder / _LOCK, timeout=0)
@@ -54,7 +61,7 @@ class Workplace:
             DatasetError: it cannot, or something would be lost.
         """
         if self.out.is_mount():
-            raise DatasetError(f"{self.out} is the root of a file system and cannot be replaced. Name a folder in it.")
+            raise _no_root(self.out)
         is_ours = (self.out / REPORT).is_file()
         check_destination(self.out, self.out, REPLACEABLE if overwrite or is_ours else None)
         parent = next(place for place in self.folder.parents if place.exists())
@@ -65,23 +72,37 @@ class Workplace:
 
     def __enter__(self) -> Self:
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            self._lock.acquire()
-        except Timeout as error:
-            raise DatasetError(
-                f"Another process is labelling into {self.out}. Wait until it is done, or name another folder."
-            ) from error
+            is_locked = any(self._acquire() for _ in range(_LOCK_TRIES))
         except OSError as error:
             raise DatasetError(f"{self.folder} cannot be made: {error.strerror}. Name another folder.") from error
+        if not is_locked:
+            raise DatasetError(
+                f"Another process is labelling into {self.out}. Wait until it is done, or name another folder."
+            )
         return self
 
     def __exit__(self, *_: object) -> None:
         is_begun = (self.folder / _JOB).exists()
+        if not is_begun:
+            with suppress(OSError):  # Windows removes no open file; its locks remove themselves
+                (self.folder / _LOCK).unlink()  # before it is released: who has opened it sees that it is gone
         self._lock.release()
         if not is_begun:
-            with suppress(OSError):
-                (self.folder / _LOCK).unlink(missing_ok=True)
+            with suppress(OSError):  # somebody else works here already
                 self.folder.rmdir()
+
+    def _acquire(self) -> bool:
+        """Lock the folder, if nobody has; a lock whose file has been removed meanwhile guards nothing."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with (self.folder / _LOCK).open("ab") as file:  # while it is open, no other file has its number
+                self._lock.acquire()
+                if os.path.samestat(os.fstat(file.fileno()), (self.folder / _LOCK).stat()):
+                    return True
+        except (FileNotFoundError, Timeout):
+            pass
+        self._lock.release()
+        return False
 
     def begun(self) -> dict[str, Any] | None:
         """Return what the job is that has been begun here and is not done; None if there is none."""
@@ -91,17 +112,29 @@ class Workplace:
         """Return the report that stands in the data set's folder; None if there is none.
 
         Raises:
-            DatasetError: there is one that cannot be read, or what was found is missing.
+            DatasetError: there is one that cannot be read, or what was written is missing.
         """
         if not (self.out / REPORT).exists():
             return None
         content = _read(self.out / REPORT, REPORT_KEYS)
         if content is None or not (self.out / PREDICTIONS).is_file():
+            raise self._damaged()
+        try:
+            missing = find_missing(self.out)
+        except (OSError, ValueError) as error:
+            raise self._damaged() from error
+        if missing is not None:
             raise DatasetError(
-                f"{self.out / REPORT} or {PREDICTIONS} beside it is damaged, so nothing can be added. "
+                f"{self.out / missing} has been removed since it was written. "
                 "Name another folder, or begin anew with overwrite (--overwrite)."
             )
         return content
+
+    def _damaged(self) -> DatasetError:
+        return DatasetError(
+            f"{self.out / REPORT}, or {PREDICTIONS} or {FILES} beside it, is damaged, so nothing can be added. "
+            "Name another folder, or begin anew with overwrite (--overwrite)."
+        )
 
     def begin(self, job: dict[str, Any], predictions: Path | None = None) -> None:
         """Begin a job: with what a finished labelling has found, or with nothing.
@@ -115,6 +148,7 @@ class Workplace:
             with atomic_path(self.journal) as temporary:
                 shutil.copyfile(predictions, temporary)
         write_json(self.folder / _JOB, job)
+        sync_folder(self.folder.parent)
 
     def clear(self) -> None:
         """Remove what has been begun; the job first, so that nothing else counts without it."""
@@ -130,23 +164,26 @@ class Workplace:
                 shutil.rmtree(path, ignore_errors=True)
 
     def check_unedited(self) -> None:
-        """Refuse to replace annotations that somebody has corrected since they were written.
+        """Refuse to replace a data set that somebody has corrected since it was written.
 
         Raises:
-            DatasetError: a file of the data set is newer than its report, which was written last.
+            DatasetError: a file in it was changed, added or removed.
         """
-        report = self.out / REPORT
-        if not report.is_file():
+        if not (self.out / REPORT).is_file():
             return
-        written = report.stat().st_mtime_ns
-        for here, _, files in os.walk(self.out):
-            for name in files:
-                path = Path(here, name)
-                if path.suffix.lower() not in PICTURE_ENDINGS and path.lstat().st_mtime_ns > written:
-                    raise DatasetError(
-                        f"{path} has been changed since it was written, and the change would be lost. "
-                        "Name another folder, or replace it with overwrite (--overwrite)."
-                    )
+        try:
+            edit = find_edit(self.out)
+        except (OSError, ValueError) as error:
+            raise self._damaged() from error
+        if edit is not None:
+            raise DatasetError(
+                f"{edit}, and the change would be lost. "
+                "Name another folder, or replace it with overwrite (--overwrite)."
+            )
+
+
+def _no_root(place: Path) -> DatasetError:
+    return DatasetError(f"{place} is the root of a file system and cannot be replaced. Name a folder in it.")
 
 
 def _read(path: Path, keys: Iterable[str]) -> dict[str, Any] | None:

@@ -52,7 +52,7 @@ def draw_boxes(
         scene = open_picture(image)
     else:
         scene = rgb_picture(image, "the picture to draw on", warn=False).copy()
-    check_size(scene, image_wh)
+    check_size(scene.size, image_wh)
     if len(boxes_xyxy) == 0:
         return scene
     side = mean_side(scene)
@@ -79,16 +79,16 @@ def draw_boxes(
     return drawn
 
 
-def check_size(picture: "PIL.Image.Image", image_wh: tuple[int, int]) -> None:
+def check_size(size_wh: tuple[int, int], image_wh: tuple[int, int]) -> None:
     """Check that a picture has the size of the one that was searched.
 
     Raises:
         ImageError: it has another size.
     """
-    if picture.size != image_wh:
+    if size_wh != image_wh:
         raise ImageError(
             f"The detections belong to a picture of {image_wh[0]} x {image_wh[1]} pixels, but the picture to draw on "
-            f"has {picture.width} x {picture.height}. Give the picture that was searched."
+            f"has {size_wh[0]} x {size_wh[1]}. Give the picture that was searched."
         )
 
 

@@ -7,7 +7,7 @@ import math
 import os
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -175,8 +175,7 @@ def open_strips(path: Path) -> FileStrips | None:
     pixels = _pixel_count(path)
     if pixels is None or pixels <= WHOLE_PIXELS:
         return None
-    limit = Image.MAX_IMAGE_PIXELS
-    is_too_large = limit is not None and pixels > limit
+    is_too_large = _is_too_large(pixels)
     name = picture_name(path)
     try:
         import pyvips
@@ -200,23 +199,33 @@ def open_strips(path: Path) -> FileStrips | None:
     return None
 
 
-def read_small(path: Path, most_pixels: int) -> Image.Image | None:
-    """Read a large file in strips and return a small upright copy of it; None where `open_strips` gives None.
+class SmallCopy(NamedTuple):
+    """An upright RGB copy of a picture, and the upright width and height of the picture itself."""
+
+    picture: Image.Image
+    image_wh: tuple[int, int]
+
+
+def read_small(path: Path, most_pixels: int) -> SmallCopy | None:
+    """Read a file in strips that is too large to be held whole, and return a small copy; None where it is not.
 
     Args:
         path: the file.
-        most_pixels: about how many pixels the copy may have.
+        most_pixels: most pixels of the copy.
 
     Raises:
         ImageError: see `open_strips`; or the file is damaged or cut off.
         MissingExtraError: see `open_strips`.
     """
+    pixels = _pixel_count(path)
+    if pixels is None or not _is_too_large(pixels):
+        return None
     strips = open_strips(path)
     if strips is None:
         return None
     width, height = strips.stored_wh
     strips.prepare_small(max(1, math.ceil(math.sqrt(width * height / most_pixels))))
-    return Image.fromarray(strips.small())
+    return SmallCopy(Image.fromarray(strips.small()), upright_wh(strips.stored_wh, strips.orientation))
 
 
 def upright(pixel_HWC: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
@@ -258,6 +267,11 @@ def _pixel_count(path: Path) -> int | None:
             return 2 * (Image.MAX_IMAGE_PIXELS or WHOLE_PIXELS) + 1
         except Exception:  # Pillow's readers raise many kinds; reading the file whole says what is wrong
             return None
+
+
+def _is_too_large(pixels: int) -> bool:
+    """Say whether Pillow warns of a picture of that size, or refuses it."""
+    return Image.MAX_IMAGE_PIXELS is not None and pixels > Image.MAX_IMAGE_PIXELS
 
 
 def _unknown(image: "pyvips.Image") -> str:

@@ -26,7 +26,7 @@ from groundling.pipeline.prompt_encoding import PromptEncoding
 from groundling.pipeline.results import to_detections
 from groundling.pipeline.stages import Labels, Stages
 from groundling.postprocess.label_scores import Aggregation
-from groundling.postprocess.select import Selection, SelectionRules, Words, choose_boxes, score_boxes
+from groundling.postprocess.select import NMS_IOU, Selection, SelectionRules, Words, choose_boxes, score_boxes
 from groundling.processing.processor import GroundingDinoProcessor
 from groundling.structures.detections import Detections
 from groundling.structures.features import TextFeatures
@@ -35,7 +35,7 @@ from groundling.structures.prompt import PromptSet
 if TYPE_CHECKING:
     from groundling.pipeline.tiles import Tiles
     from groundling.pipeline.video.sources import Footage
-    from groundling.pipeline.video.tracking import TrackedFrame
+    from groundling.pipeline.video.tracking import TrackedFrame, TrackOptions
     from groundling.structures.explanation import Explanation
 
 logger = logging.getLogger(__name__)
@@ -135,7 +135,7 @@ class Detector(Stages):
         *,
         threshold: float = 0.3,
         top_k: int | None = None,
-        nms_iou: float | None = None,
+        nms_iou: float | None = NMS_IOU,
         nms_across_labels: bool = False,
         drop_groups: bool = False,
         aggregate: Aggregation = "mean",
@@ -150,8 +150,7 @@ class Detector(Stages):
             labels: what to find; see `prompts`, or from `encode`.
             threshold: 0 to 1; a box is kept when its score is greater.
             top_k: keep at most so many boxes, the best; None keeps all.
-            nms_iou: 0 to 1; drop a box that overlaps a better one of the same label by more. None keeps all where the
-                labels fit into one prompt, and is 0.7 where they do not.
+            nms_iou: 0 to 1; drop a box that overlaps a better one of the same label by more; None keeps all.
             nms_across_labels: a better box of another label suppresses too.
             drop_groups: drop boxes around several others of their label.
             aggregate: how the scores of a label's tokens become its score: "mean" or "max".
@@ -184,7 +183,7 @@ class Detector(Stages):
         batch_size: int = 1,
         threshold: float = 0.3,
         top_k: int | None = None,
-        nms_iou: float | None = None,
+        nms_iou: float | None = NMS_IOU,
         nms_across_labels: bool = False,
         drop_groups: bool = False,
         aggregate: Aggregation = "mean",
@@ -226,34 +225,23 @@ class Detector(Stages):
             raise PromptError(f"There are {len(asked)} prompts for {len(images)} pictures. Give one for each.")
         return self._stream(self._prepared(images, allow_url), asked, rules, batch_size)
 
-    def track(  # noqa: PLR0913  (see `track`)
-        self,
-        source: "Footage",
-        labels: Labels,
-        *,
-        every: int = 1,
-        threshold: float = 0.3,
-        nms_iou: float | None = 0.5,
-        remember: float = 1.0,
-        fps: float | None = None,
-        start: float = 0.0,
-        stop: float | None = None,
-    ) -> "Iterator[TrackedFrame]":
-        """Find and follow what the labels name in a video, frame by frame; see `groundling.pipeline.video.track`."""
+    def track(self, source: "Footage", labels: Labels, **options: Unpack["TrackOptions"]) -> "Iterator[TrackedFrame]":
+        """Find and follow what the labels name in a video, frame by frame.
+
+        Args:
+            source: a video file, a folder of frames, the number of a camera, an http(s) or rtsp address, or pictures.
+            labels: what to find; see `prompts`.
+            **options: see `groundling.pipeline.video.track`.
+
+        Raises:
+            ImageError: the source cannot be read.
+            PromptError: the labels cannot be used.
+            ConfigError: a number is outside its range.
+            MissingExtraError: a package for video is not installed.
+        """
         from groundling.pipeline.video.tracking import track
 
-        return track(
-            self,
-            source,
-            labels,
-            every=every,
-            threshold=threshold,
-            nms_iou=nms_iou,
-            remember=remember,
-            fps=fps,
-            start=start,
-            stop=stop,
-        )
+        return track(self, source, labels, **options)
 
     def explain(
         self,
@@ -262,7 +250,7 @@ class Detector(Stages):
         *,
         threshold: float = 0.3,
         top_k: int | None = None,
-        nms_iou: float | None = None,
+        nms_iou: float | None = NMS_IOU,
         allow_url: bool = False,
     ) -> "Explanation":
         """Find what the labels name in one picture, and keep what the model saw; see `groundling.pipeline.explain`."""

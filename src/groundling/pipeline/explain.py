@@ -19,7 +19,7 @@ from groundling.pipeline.pictures import Picture, read_picture
 from groundling.pipeline.prompt_encoding import PromptEncoding
 from groundling.pipeline.results import check_finite, to_detections
 from groundling.pipeline.stages import Labels, Stages
-from groundling.postprocess.select import SelectionRules, Words, choose_boxes, score_boxes
+from groundling.postprocess.select import NMS_IOU, SelectionRules, Words, choose_boxes, score_boxes
 from groundling.structures.explanation import Explanation
 from groundling.structures.features import EnhancedFeatures, ImageFeatures, Prediction, TextFeatures
 from groundling.structures.prompt import PromptSet
@@ -32,7 +32,7 @@ def explain(
     *,
     threshold: float = 0.3,
     top_k: int | None = None,
-    nms_iou: float | None = None,
+    nms_iou: float | None = NMS_IOU,
     allow_url: bool = False,
 ) -> Explanation:
     """Find what the labels name in one picture, and keep what the model saw on the way.

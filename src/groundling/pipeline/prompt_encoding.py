@@ -85,24 +85,23 @@ class PromptEncoding:
                     TextFeatures(*(file.get_tensor(f"{number}.{name}") for name in TextFeatures._fields))
                     for number in range(len(prompts.prompts))
                 )
-            _check_shapes(prompts, features)
+            _check_features(prompts, features)
             return cls(prompts, features, about["model"])
-        except (SafetensorError, KeyError, TypeError, ValueError) as error:  # PromptError is a ValueError
+        except (SafetensorError, KeyError, IndexError, TypeError, ValueError, RecursionError) as error:
             why = error.args[0] if isinstance(error, KeyError) and error.args else error
             raise PromptError(f"{place} is damaged or of another kind ({why}). Encode the labels again.") from error
 
 
-def _check_shapes(prompts: PromptSet, features: Sequence[TextFeatures]) -> None:
+def _check_features(prompts: PromptSet, features: Sequence[TextFeatures]) -> None:
     for prompt, text in zip(prompts.prompts, features, strict=True):
         count = len(prompt.token_ids)
-        shapes = [tuple(part.shape) for part in text]
-        if text.token_BTD.ndim != 3 or shapes != [
-            (1, count, text.token_BTD.shape[2]),
-            (1, count),
-            (1, count, count),
-            (1, count),
-        ]:
-            raise ValueError(f"a prompt has {count} tokens, but its features have the shapes {shapes}")
+        expected = [(1, count, text.token_BTD.shape[-1]), (1, count), (1, count, count), (1, count)]
+        kinds = [text.token_BTD.dtype, torch.bool, torch.bool, torch.int64]
+        if [tuple(part.shape) for part in text] != expected or [part.dtype for part in text] != kinds:
+            found = ", ".join(f"{tuple(part.shape)} {part.dtype}" for part in text)
+            raise ValueError(f"a prompt has {count} tokens, but its features are {found}")
+        if not text.token_BTD.is_floating_point() or not bool(text.token_BTD.isfinite().all() & text.valid_BT.all()):
+            raise ValueError("its features are no finite numbers, or padding")
 
 
 def fingerprint(weights: Iterable[tuple[str, Tensor]]) -> str:
@@ -127,9 +126,34 @@ def _to_plain(prompts: PromptSet) -> dict[str, Any]:
 
 
 def _from_plain(value: dict[str, Any]) -> PromptSet:
+    """Build what `_to_plain` took apart.
+
+    Raises:
+        ValueError: a part is of another kind than it was.
+    """
     prompts = [
-        Prompt(one["text"], tuple(one["labels"]), tuple(one["token_ids"]), tuple(map(tuple, one["label_tokens"])))
+        Prompt(
+            _text(one["text"]),
+            tuple(map(_text, one["labels"])),
+            tuple(map(_number, one["token_ids"])),
+            tuple(tuple(map(_number, places)) for places in one["label_tokens"]),
+        )
         for one in value["prompts"]
     ]
-    label_ids = tuple(map(tuple, value["label_ids"]))
-    return PromptSet(tuple(value["labels"]), tuple(prompts), label_ids, tuple(value["thresholds"]))
+    thresholds = tuple(value["thresholds"])
+    if any(one is not None and not (isinstance(one, float) and 0 <= one <= 1) for one in thresholds):
+        raise ValueError(f"the thresholds are {str(thresholds)[:80]}, but must be numbers within 0..1")
+    label_ids = tuple(tuple(map(_number, ids)) for ids in value["label_ids"])
+    return PromptSet(tuple(map(_text, value["labels"])), tuple(prompts), label_ids, thresholds)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{value!r:.80} is no text")
+    return value
+
+
+def _number(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ValueError(f"{value!r:.80} is no whole number")
+    return value

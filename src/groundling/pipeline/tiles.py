@@ -16,9 +16,10 @@ from groundling.pipeline.pictures import Picture, read_picture
 from groundling.pipeline.prompt_encoding import PromptEncoding
 from groundling.pipeline.results import to_detections
 from groundling.pipeline.tile_merging import ViewBoxes, merge_views
-from groundling.postprocess.select import MERGE_IOU, Selection, SelectionRules, choose_boxes
+from groundling.postprocess.select import Selection, SelectionRules, choose_boxes
 from groundling.processing.image_processor import GroundingDinoImageProcessor
 from groundling.processing.sizes import target_size
+from groundling.structures.checks import is_number
 from groundling.structures.detections import Detections
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from groundling.pipeline.stages import Labels
 
 SMALLEST_TILE = 32
+"""Models recognise nothing in fewer pixels: who gives fewer may mean the number of tiles, and waits for thousands."""
+
 LARGEST_OVERLAP = 0.9
 """Nearer to 1, tiles hardly move on and their number has no bound."""
 
@@ -55,11 +58,11 @@ class Tiles:
     def __post_init__(self) -> None:
         if isinstance(self.size, bool) or not isinstance(self.size, int) or self.size < SMALLEST_TILE:
             raise ConfigError(f"The size of a tile must be at least {SMALLEST_TILE} pixels, got {self.size!r}.")
-        is_number = isinstance(self.overlap, int | float) and not isinstance(self.overlap, bool)
-        if not is_number or not 0 <= self.overlap <= LARGEST_OVERLAP:
+        if not is_number(self.overlap) or not 0 <= self.overlap <= LARGEST_OVERLAP:
             raise ConfigError(
                 f"The overlap of tiles must be 0 to {LARGEST_OVERLAP} of their size, got {self.overlap!r}."
             )
+        object.__setattr__(self, "overlap", float(self.overlap))  # one of numpy's cannot be written as JSON
         if not isinstance(self.whole, bool):
             raise ConfigError(f"whole must be True or False, got {self.whole!r}.")
 
@@ -97,7 +100,7 @@ def detect_tiled(
         image: see `read_picture`.
         labels: what to find; see `Detector.__call__`.
         tiles: how the picture is cut.
-        rules: which boxes are kept; `top_k` and suppression apply to the picture, not to a tile.
+        rules: which boxes are kept; `top_k`, suppression and groups are judged in the picture, not in each tile.
         batch_size: most tiles computed at a time.
         allow_url: download the picture where `image` is a URL.
         progress: called after each tile.
@@ -117,21 +120,25 @@ def detect_tiled(
     strips = _open(image, detector.processor.image_processor, tiles, allow_url)
     windows = _windows(strips.stored_wh, tiles)
     source = os.fspath(image) if isinstance(image, str | os.PathLike) else None
-    options = asdict(rules)
     if len(windows) == 1:
-        (found,) = detector.detect_many(_tiles(strips, windows), asked, batch_size=batch_size, **options)
+        (found,) = detector.detect_many(_tiles(strips, windows), asked, batch_size=batch_size, **asdict(rules))
         if progress is not None:
             progress(1, 1)
         return replace(found, source=source)
     whole = [(0, 0, *strips.stored_wh)] if tiles.whole else []
     scales = [1] * len(windows) + [strips.shrink] * len(whole)
     views = detector.detect_many(
-        _tiles(strips, windows, whole=tiles.whole), asked, batch_size=batch_size, **options | {"top_k": None}
+        _tiles(strips, windows, whole=tiles.whole), asked, batch_size=batch_size, **asdict(_in_view(rules))
     )
     image_wh = upright_wh(strips.stored_wh, strips.orientation)
     window_V4 = np.array([upright_window(one, strips.stored_wh, strips.orientation) for one in windows + whole], float)
     merged = merge_views(_collected(views, window_V4, scales, progress), window_V4, image_wh)
     return _chosen(merged, rules, asked.labels, image_wh, source)
+
+
+def _in_view(rules: SelectionRules) -> SelectionRules:
+    """Leave out what compares boxes: one that is cut must not remove another before what it belongs to is known."""
+    return replace(rules, top_k=None, nms_iou=None, nms_across_labels=False, drop_groups=False)
 
 
 def _open(image: Picture, processor: GroundingDinoImageProcessor, tiles: Tiles, allow_url: bool) -> Strips:
@@ -213,6 +220,5 @@ def _chosen(
         label_scores=None,
         query_ids=torch.arange(len(merged)),
     )
-    nms_iou = MERGE_IOU if rules.nms_iou is None else rules.nms_iou
-    chosen = choose_boxes([selection], replace(rules, nms_iou=nms_iou))
+    chosen = choose_boxes([selection], rules)
     return to_detections(chosen, labels, image_hw=image_wh[::-1], source=source)

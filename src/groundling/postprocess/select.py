@@ -16,8 +16,8 @@ from groundling.postprocess.label_scores import Aggregation, check_aggregation, 
 from groundling.postprocess.nms import class_wise_nms, without_groups
 from groundling.structures.prompt import NEGATIVE
 
-MERGE_IOU = 0.7
-"""Overlap from which boxes of one label are taken for the same thing where a picture was searched several times.
+NMS_IOU = 0.7
+"""Overlap from which two boxes of one label are taken for the same thing.
 
 Chosen by hand, not measured; `nms_iou` sets another.
 """
@@ -30,8 +30,7 @@ class SelectionRules:
     Attributes:
         threshold: 0..1; a box is kept when its score is greater, unless its label has a threshold of its own.
         top_k: at most so many boxes, the best; None keeps all.
-        nms_iou: 0..1; drop a box that overlaps a better one of the same label by more. None keeps all where one prompt
-            was asked about a picture, and is `MERGE_IOU` where there were several.
+        nms_iou: 0..1; drop a box that overlaps a better one of the same label by more; None keeps all.
         nms_across_labels: a better box of another label suppresses too, so that each thing has one label.
         drop_groups: drop boxes around several others of their label; see `without_groups`.
         aggregate: how the scores of a label's tokens become its score; see `label_scores`.
@@ -42,7 +41,7 @@ class SelectionRules:
 
     threshold: float = 0.3
     top_k: int | None = None
-    nms_iou: float | None = None
+    nms_iou: float | None = NMS_IOU
     nms_across_labels: bool = False
     drop_groups: bool = False
     aggregate: Aggregation = "mean"
@@ -142,7 +141,6 @@ def choose_boxes(parts: Sequence[Selection], rules: SelectionRules) -> Selection
         parts: from `score_boxes`, one for each prompt.
         rules: which boxes are kept.
     """
-    nms_iou = MERGE_IOU if rules.nms_iou is None and len(parts) > 1 else rules.nms_iou
     scores = parts[0].label_scores if len(parts) == 1 else None
     found = Selection(
         boxes_xyxy=torch.cat([part.boxes_xyxy for part in parts]),
@@ -152,9 +150,9 @@ def choose_boxes(parts: Sequence[Selection], rules: SelectionRules) -> Selection
         query_ids=torch.cat([part.query_ids for part in parts]),
     )
     found = _take(found, torch.argsort(found.scores, descending=True, stable=True))
-    if nms_iou is not None:
+    if rules.nms_iou is not None:
         same_N = torch.zeros_like(found.label_ids) if rules.nms_across_labels else found.label_ids
-        found = _take(found, class_wise_nms(found.boxes_xyxy, same_N, nms_iou))
+        found = _take(found, class_wise_nms(found.boxes_xyxy, same_N, rules.nms_iou))
     if rules.drop_groups:
         found = _take(found, without_groups(found.boxes_xyxy, found.label_ids))
     return _take(found, slice(rules.top_k))

@@ -1,7 +1,8 @@
 """Checks of what a caller hands over: arrays that fit each other, labels, a picture's size, indices, keys."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from numbers import Real
+from typing import Any, TypeGuard
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -45,6 +46,11 @@ def frozen_array(
     array = given.astype(dtype)
     array.flags.writeable = False
     return array
+
+
+def is_number(value: object) -> TypeGuard[float]:
+    """Say whether a value is one real number, of Python or of numpy; a truth value is none."""
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def checked_labels(labels: Sequence[str]) -> tuple[str, ...]:

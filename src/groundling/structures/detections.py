@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from groundling.errors import ConfigError, DatasetError, PromptError
 from groundling.pictures.drawing import save_picture
 from groundling.structures import detections_shown
-from groundling.structures.checks import checked_labels, checked_size, frozen_array, index_array
+from groundling.structures.checks import checked_labels, checked_size, frozen_array, index_array, is_number
 from groundling.structures.detections_dict import check_item_labels, plain_dict, read_fields
 
 if TYPE_CHECKING:
@@ -184,7 +184,7 @@ class Detections:
         Raises:
             ConfigError: the threshold is not between 0 and 1.
         """
-        if not 0 <= threshold <= 1:
+        if not is_number(threshold) or not 0 <= threshold <= 1:
             raise ConfigError(f"threshold must be between 0 and 1, got {threshold!r}.")
         return self[self.scores > np.float32(threshold)]
 
@@ -297,15 +297,17 @@ class Detections:
                 opens `source`. Its EXIF orientation is applied, as it was when it was searched.
 
         Returns:
-            A new RGB picture of size `image_wh`.
+            A new RGB picture of size `image_wh`. Of a file that is too large to be held whole, which Pillow refuses or
+            warns of, a copy that is scaled down to at most 16 million pixels.
 
         Raises:
             ImageError: the picture is of another size or cannot be read, or none is given and there is no `source`.
+            MissingExtraError: the file is too large to be held whole, and pyvips is not installed.
         """
         return detections_shown.drawn(self, image)
 
     def save(self, path: str | os.PathLike[str], image: "Drawable | None" = None) -> None:
-        """Draw on a copy of the picture and write it; the ending of `path` says the format.
+        """Draw on a copy of the picture, scaled down as by `draw`, and write it; the ending of `path` says the format.
 
         Args:
             path: where to write, such as "found.png"; an existing file is replaced only by a complete one.
@@ -313,6 +315,7 @@ class Detections:
 
         Raises:
             ImageError: see `draw`, or the ending is not a picture format.
+            MissingExtraError: see `draw`.
             OSError: the file cannot be written.
         """
         save_picture(self.draw(image), path)
@@ -329,7 +332,7 @@ class Detections:
 
         Raises:
             ImageError: see `draw`.
-            MissingExtraError: matplotlib is not installed.
+            MissingExtraError: matplotlib is not installed, or see `draw`.
         """
         return detections_shown.plotted(self, image, ax)
 

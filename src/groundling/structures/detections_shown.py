@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
     Drawable = PIL.Image.Image | NDArray[np.uint8] | str | os.PathLike[str]
 
+MOST_DRAWN = 16_000_000
+"""Pixels of the drawing of a picture that is too large to be held whole."""
+
 SHOWN_SIDE = 1000  # pixels of a picture's longer side in a notebook, which keeps every picture in its file
 SHOWN_ROWS = 40
 PLOT_INCHES = 9.0  # longer side of a figure
@@ -40,7 +43,21 @@ def drawn(found: "Detections", image: "Drawable | None" = None) -> "PIL.Image.Im
         raise ImageError("These detections do not know their picture's file. Give the picture to draw on.")
     if isinstance(image, np.ndarray):
         image = PIL.Image.fromarray(image)
-    return _drawn_in(Path(image) if isinstance(image, str | os.PathLike) else image, found, found.image_wh)
+    if not isinstance(image, str | os.PathLike):
+        return _drawn_in(image, found, found.image_wh)
+    small = _small_copy(Path(image), found, MOST_DRAWN)
+    return _drawn_in(Path(image), found, found.image_wh) if small is None else _drawn_in(small, found, small.size)
+
+
+def _small_copy(path: Path, found: "Detections", most_pixels: int) -> "PIL.Image.Image | None":
+    """Return a small copy of the file that was searched where it is too large to be held whole."""
+    from groundling.pictures.strips import read_small
+
+    small = read_small(path, most_pixels)
+    if small is None:
+        return None
+    check_size(small.image_wh, found.image_wh)
+    return small.picture
 
 
 def _drawn_in(picture: "PIL.Image.Image | Path", found: "Detections", size_wh: tuple[int, int]) -> "PIL.Image.Image":
@@ -75,7 +92,8 @@ def plotted(
         smallest = 1.0  # inches: a figure must not vanish beside a long narrow picture
         size = (max(smallest, picture.width * scale), max(smallest, picture.height * scale))
         ax = pyplot.figure(figsize=size).add_axes((0, 0, 1, 1))
-    ax.imshow(np.asarray(picture))
+    width, height = found.image_wh
+    ax.imshow(np.asarray(picture), extent=(-0.5, width - 0.5, height - 0.5, -0.5))
     ax.set_axis_off()
     return ax
 
@@ -116,8 +134,10 @@ def as_html(found: "Detections") -> str:
 def _small(found: "Detections", source: str) -> "PIL.Image.Image":
     from groundling.pictures.reading import open_picture
 
-    picture = open_picture(Path(source))
-    check_size(picture, found.image_wh)
+    picture = _small_copy(Path(source), found, (2 * SHOWN_SIDE) ** 2)
+    if picture is None:
+        picture = open_picture(Path(source))
+        check_size(picture.size, found.image_wh)
     picture.thumbnail((SHOWN_SIDE, SHOWN_SIDE))
     return _drawn_in(picture, found, picture.size)
 

@@ -106,7 +106,7 @@ class Explanation:
         map_HW: NDArray[np.float32] = maps_THW[list(self.positions(word))].mean(axis=0)
         return map_HW if kind == "similarity" else map_HW / map_HW.max()
 
-    def draw_attention(self, word: str | int, kind: MapKind = "similarity") -> "PIL.Image.Image":
+    def draw_map(self, word: str | int, kind: MapKind = "similarity") -> "PIL.Image.Image":
         """Lay the map of a word over the picture, with the boxes of that label and a scale below.
 
         Args:

@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from numbers import Real
@@ -32,8 +33,8 @@ class Vocabulary:
         packing: "as_given" fills prompts in the order of the labels. Labels in one prompt change each other's scores,
             and which of many labels share one then depends on their order. "sorted" fills prompts in the order of the
             alphabet, so that results do not depend on the order of the labels.
-        per_prompt: most labels in one prompt; None is as many as it holds. Fewer find more and take longer. With 1, and
-            the same `nms_iou`, the results for a label do not depend on the other labels.
+        per_prompt: most labels in one prompt; None is as many as it holds. Fewer find more and take longer. With 1 the
+            results for a label do not depend on the other labels, up to rounding.
 
     Raises:
         PromptError: there is no label, one comes twice or is no text, or another part names a label that does not exist
@@ -52,7 +53,7 @@ class Vocabulary:
         put(self, "labels", tuple(check_labels(self.labels)))
         known = set(self.labels)
         if len(known) < len(self.labels):
-            twice = next(label for label in self.labels if self.labels.count(label) > 1)
+            ((twice, _),) = Counter(self.labels).most_common(1)
             raise PromptError(f"The label {twice!r:.80} stands twice in the vocabulary. Name each label once.")
         put(self, "negatives", _negatives(self.negatives))
         words = {label: _synonyms(label, others) for label, others in _items(self.synonyms, "synonyms", known)}
@@ -72,6 +73,9 @@ class Vocabulary:
         most = self.per_prompt
         if most is not None and (isinstance(most, bool) or not isinstance(most, int) or most < 1):
             raise PromptError(f"per_prompt must be at least 1 label, or None for no limit; got {most!r}.")
+
+    def __hash__(self) -> int:
+        return hash((self.labels, self.negatives, self.packing, self.per_prompt))
 
     def __reduce__(self) -> tuple[type[Self], tuple[Any, ...]]:
         # Through the constructor, because a read-only view of a dictionary cannot be pickled.
@@ -114,8 +118,9 @@ class Vocabulary:
             PromptError: the file does not hold a vocabulary; the message names it.
             OSError: the file cannot be read.
         """
-        place = Path(path).expanduser()
+        place = Path(path)
         try:
+            place = place.expanduser()
             text = place.read_text(encoding="utf-8-sig")
             if place.suffix.lower() != ".json":
                 return cls(tuple(line.strip() for line in text.splitlines() if line.strip()))
@@ -123,10 +128,12 @@ class Vocabulary:
             return cls(tuple(content)) if isinstance(content, list) else cls.from_dict(content)
         except UnicodeDecodeError as error:
             raise PromptError(f"{place} is not UTF-8 text ({error.reason}). Give one label a line, or JSON.") from error
-        except json.JSONDecodeError as error:
-            raise PromptError(f"{place} is not valid JSON: {error}.") from error
         except PromptError as error:
             raise PromptError(f"{place}: {error}") from error
+        except json.JSONDecodeError as error:
+            raise PromptError(f"{place} is not valid JSON: {error}.") from error
+        except (ValueError, RuntimeError) as error:  # a home that does not exist, odd letters, endless brackets
+            raise PromptError(f"{str(place)!a:.200} cannot be read as a vocabulary ({error!s:.200}).") from error
 
     def write(self, path: str | os.PathLike[str]) -> None:
         """Write a .json file that `read` understands; an existing file is replaced only by a complete one.

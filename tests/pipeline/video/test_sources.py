@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from groundling.pipeline.video import Frame, Source, open_source
 from groundling.pipeline.video import decoding as decoding_module
 from groundling.pipeline.video.frames import Clock
 from groundling.pipeline.video.live import Camera, Newest
+from groundling.pipeline.video.numbering import Numbering
 from pipeline.video.drawn_clips import shades, write_clip
 
 UNEVEN = [2.5 + 0.04 * n + (0.5 if n >= 7 else 0.0) + (0.013 if n % 3 == 1 else 0.0) for n in range(20)]
@@ -85,9 +87,58 @@ def test_a_damaged_part_is_skipped_and_said_once(tmp_path: Path, caplog: pytest.
     path.write_bytes(content)
     frames = list(open_source(path))
     assert 5 < len(frames) < 30
-    assert [frame.seconds for frame in frames] == sorted({frame.seconds for frame in frames})
+    assert [frame.index for frame in frames] == [round(frame.seconds * 25) for frame in frames]  # lost ones count
+    assert frames[-1].index == 29
     (record,) = caplog.records
-    assert "could not be decoded and were skipped" in record.message
+    assert f": {30 - len(frames)} frames could not be decoded and were skipped" in record.message
+
+
+@pytest.mark.parametrize("is_damaged", [False, True])
+def test_frames_are_numbered_by_their_packets(is_damaged: bool) -> None:
+    """Packets come in the order of decoding, 0 3 1 2 ...; of 4 and 5 comes no frame."""
+    numbering = Numbering()
+    for stamp in (0, 3, 1, 2, 6, 4, 5):
+        numbering.expect(Fraction(stamp))
+    if is_damaged:
+        numbering.fail()
+    numbers = [numbering.number(Fraction(stamp)) for stamp in (0, 1, 2, 3, 6)]
+    numbering.expect(Fraction(7))
+    numbering.finish()
+    if is_damaged:
+        assert (numbers, numbering.count, numbering.lost) == ([0, 1, 2, 3, 6], 8, 3)
+    else:  # packets without pictures, as some kinds of video have them
+        assert (numbers, numbering.count, numbering.lost) == ([0, 1, 2, 3, 4], 5, 0)
+
+
+def test_frames_are_numbered_without_time_stamps() -> None:
+    numbering = Numbering()
+    numbers = []
+    for is_lost in (False, True, True, False):
+        numbering.expect(None)
+        if is_lost:
+            numbering.fail()
+        else:
+            numbers.append(numbering.number(None))
+    numbering.finish()
+    assert (numbers, numbering.count, numbering.lost) == ([0, 3], 4, 2)
+
+
+def test_two_fields_are_one_frame() -> None:
+    numbering = Numbering()
+    for stamp in (0, 0, 1, 1):
+        numbering.expect(Fraction(stamp))
+    numbering.fail()
+    assert [numbering.number(Fraction(stamp)) for stamp in (0, 1)] == [0, 1]
+    assert numbering.lost == 0
+
+
+def test_times_go_on_where_two_recordings_are_joined(tmp_path: Path) -> None:
+    first, second = (write_clip(tmp_path / f"{count}.ts", shades(count)) for count in (60, 10))
+    joined = tmp_path / "joined.ts"
+    joined.write_bytes(first.read_bytes() + second.read_bytes())
+    frames = list(open_source(joined))
+    assert [frame.index for frame in frames] == list(range(70))
+    assert [frame.seconds for frame in frames] == pytest.approx([k / 25 for k in range(70)], abs=1e-3)
 
 
 def test_a_file_that_was_cut_off_gives_what_it_holds(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -134,6 +185,7 @@ def test_pictures_of_a_program_are_a_video_too() -> None:
         pytest.param([None, 7, 8], [0, 0.5, 1.5], id="the first without"),
         pytest.param([3, 3, 4], [0, 0.001, 1], id="twice the same"),
         pytest.param([3, 2, 5], [0, 0.001, 2], id="backwards"),
+        pytest.param([7, 9, 0, 1, 2], [0, 2, 2.5, 3.5, 4.5], id="from the beginning again"),
     ],
 )
 def test_times_only_grow(stamps: list[Any], seconds: list[float]) -> None:
@@ -175,7 +227,7 @@ def test_what_is_no_video_is_refused(
 
 @pytest.mark.parametrize("fps", [0, -1, float("nan"), float("inf")])
 def test_a_frame_rate_must_be_one(fps: float, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="fps must be a number above 0"):
+    with pytest.raises(ConfigError, match="fps must be 0.001 to 100000"):
         open_source(tmp_path, fps=fps)
 
 
@@ -235,6 +287,37 @@ def test_a_server_that_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch)
         open_source(f"http://127.0.0.1:{silent.getsockname()[1]}/clip.mp4")
 
 
+def test_a_server_that_falls_silent_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(decoding_module, "READ_SECONDS", 0.5)
+    generator = np.random.default_rng(0)
+    noise = [generator.integers(0, 256, (48, 64, 3), np.uint8) for _ in range(60)]
+    content = write_clip(tmp_path / "clip.mp4", noise, movflags="faststart").read_bytes()
+    is_over = threading.Event()
+
+    class Silent(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content[: len(content) // 2])
+            is_over.wait(30)
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Silent) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        source = open_source(f"http://127.0.0.1:{server.server_port}/clip.mp4")
+        count = len(list(source))
+        source.close()
+        is_over.set()
+        server.shutdown()
+    assert 0 < count < 60
+    assert "ended early" in caplog.text
+
+
 PUSH = """
 import sys, time
 from fractions import Fraction
@@ -280,8 +363,8 @@ def test_a_stream_is_read_live(monkeypatch: pytest.MonkeyPatch) -> None:
 class Device:
     """What `cv2.VideoCapture` does, with `count` frames."""
 
-    def __init__(self, count: int, *, rate: float = 30.0, pause: float = 0.0) -> None:
-        self.left, self.rate, self.pause, self.is_released = count, rate, pause, False
+    def __init__(self, count: int, *, rate: float = 30.0) -> None:
+        self.left, self.rate, self.is_released = count, rate, False
 
     def isOpened(self) -> bool:  # noqa: N802  (its name)
         return self.left > 0
@@ -290,7 +373,6 @@ class Device:
         return self.rate
 
     def read(self) -> tuple[bool, Any]:
-        time.sleep(self.pause)
         self.left -= 1
         return (True, np.full((4, 6, 3), (1, 2, 3), np.uint8)) if self.left >= 0 else (False, None)
 
@@ -321,30 +403,85 @@ def test_opencv_finds_no_camera_7_and_is_quiet_about_it(capfd: pytest.CaptureFix
     assert capfd.readouterr().err == ""
 
 
+def test_a_camera_that_is_unplugged_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    assert len(list(Newest(Camera(3, lambda index: Device(1))))) == 1
+    (record,) = caplog.records
+    assert record.getMessage() == "camera 3 gives no more pictures after 1; is it still plugged in?"
+
+
+def test_a_camera_that_is_closed_says_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    device = Device(2)
+    camera = Camera(0, lambda index: device)
+    frames = iter(camera)
+    next(frames)
+    camera.close()
+    device.left = 0
+    assert list(frames) == []
+    assert not caplog.records
+
+
+class Stepped(Source):
+    """A live source whose frames come when the test says so."""
+
+    name, fps = "stepped", 25.0
+
+    def __init__(self) -> None:
+        self.allowed = threading.Semaphore(0)
+        self.is_waiting = threading.Semaphore(0)
+        self.is_closed = False
+        self.given = 0
+        self.has_more = True
+
+    def __iter__(self) -> Iterator[Frame]:
+        while True:
+            self.is_waiting.release()  # what was given before has been taken
+            assert self.allowed.acquire(timeout=30)
+            if not self.has_more:
+                return
+            self.given += 1
+            yield Frame(self.given - 1, self.given / 25, np.zeros((2, 2, 3), np.uint8))
+
+    def send(self, count: int) -> None:
+        for _ in range(count):
+            assert self.is_waiting.acquire(timeout=30)
+            self.allowed.release()
+
+    def end(self) -> None:
+        self.has_more = False
+        self.send(1)
+
+    def close(self) -> None:
+        self.is_closed = True
+
+
 def test_a_slow_reader_of_a_live_source_gets_the_newest_frames() -> None:
-    device = Device(60, pause=0.01)
-    source = Newest(Camera(0, lambda index: device))
-    indices = []
-    for frame in source:
-        indices.append(frame.index)
-        time.sleep(0.1)
-    assert indices == sorted(set(indices))
-    assert 3 <= len(indices) < 20
-    assert indices[-1] == 59
-    source.close()
-    assert device.is_released
+    source = Stepped()
+    frames = iter(Newest(source))
+    threading.Thread(target=source.send, args=(1,)).start()
+    indices = [next(frames).index]
+    for count in (1, 5, 3):
+        source.send(count)
+        assert source.is_waiting.acquire(timeout=30)  # all of them have been taken
+        source.is_waiting.release()
+        indices.append(next(frames).index)
+    source.end()
+    assert list(frames) == []
+    assert indices == [0, 1, 6, 9]
+    assert source.is_closed
 
 
 def test_leaving_a_live_source_stops_its_reading() -> None:
-    device = Device(100_000, pause=0.002)
-    source = Newest(Camera(0, lambda index: device))
-    for _ in source:
-        break
-    source.close()
-    assert device.is_released
-    left = device.left
-    time.sleep(0.05)
-    assert device.left == left
+    source = Stepped()
+    newest = Newest(source)
+    frames = iter(newest)
+    threading.Thread(target=source.send, args=(1,)).start()
+    next(frames)
+    closing = threading.Thread(target=newest.close)
+    closing.start()
+    source.send(1)  # the frame during which it notices
+    closing.join(30)
+    assert source.is_closed
+    assert source.given == 2
 
 
 def test_an_error_of_a_live_source_is_raised_where_the_frames_are_asked_for() -> None:
@@ -353,7 +490,6 @@ def test_an_error_of_a_live_source_is_raised_where_the_frames_are_asked_for() ->
 
         def __iter__(self) -> Iterator[Frame]:
             yield Frame(0, 0.0, np.zeros((2, 2, 3), np.uint8))
-            time.sleep(0.05)
             raise RuntimeError("the device caught fire")
 
         def close(self) -> None:

@@ -1,21 +1,25 @@
 """Ids that stay, boxes between detections, and what a run leaves behind."""
 
+import inspect
 import subprocess
 import sys
 import textwrap
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import numpy as np
 import pytest
+import supervision
 from numpy.typing import NDArray
+from trackers import ByteTrackTracker
 
 from groundling.errors import ConfigError, GroundlingError, ImageError, MissingExtraError, PromptError
 from groundling.pipeline.detector import Detector
 from groundling.pipeline.video import Frame, Source, TrackedFrame, track
 from groundling.pipeline.video.identities import Identities
-from groundling.pipeline.video.tracking import follow
+from groundling.pipeline.video.tracking import TrackOptions, follow
 from groundling.structures.detections import Detections
 from groundling.structures.vocabulary import Vocabulary
 from pipeline.video.drawn_clips import CIRCLE, STAR, Mover, box_of, draw, write_clip
@@ -84,6 +88,47 @@ def test_a_weak_box_continues_a_track() -> None:
     ids = identities()
     ids.update(found((0, box(10), 0.8)), 0.0)
     assert ids.update(found((0, box(11), 0.22)), 0.1).track_ids.tolist() == [1]
+
+
+@pytest.mark.parametrize("threshold", [0.3, 0.35, 0.5, 0.7])
+def test_a_score_at_its_threshold_is_weak_and_one_above_is_strong(threshold: float) -> None:
+    at = np.float32(threshold)  # for 0.35 and 0.7 less than the threshold in 64 bits, for 0.3 more
+    scores = [at, np.nextafter(at, np.float32(1)), np.nextafter(at, np.float32(-1))]
+    rows: list[Row] = [(0, box(10 + 50 * place), float(score)) for place, score in enumerate(scores)]
+    known = Identities([threshold], remember=1.0, rate=10.0).update(found(*rows), 0.0)
+    assert known.track_ids.tolist() == [-1, 1, -1]
+
+
+def test_trackers_keeps_new_tracks_in_the_order_of_their_boxes() -> None:
+    """`Identities` finds the box of a new track by its place, as trackers names it for none."""
+    tracker = ByteTrackTracker(
+        minimum_consecutive_frames=1, track_activation_threshold=0.5, high_conf_det_threshold=0.5
+    )
+    generator = np.random.default_rng(0)
+    old = 0
+    for number in range(6):
+        lefts = generator.permutation(12)[:8] * 100.0 + 2000 * (number // 2)  # half of the rounds meet known things
+        boxes = np.array([[left, 0, left + 20, 20] for left in lefts], np.float32)
+        strong = generator.random(8) < 0.6
+        rows = supervision.Detections(boxes, confidence=strong.astype(float), data={"row": np.arange(8)})
+        result = tracker.update(rows, timestamp=number / 10)
+        ids = np.full(8, -1)
+        ids[result.data["row"]] = result.tracker_id
+        begun = [one for one in tracker.tracks if one.tracker_id == -1]
+        expected = boxes[(ids < 0) & strong]
+        assert len(begun) == len(expected)
+        old += int((ids >= 0).sum())
+        for one, expected_box in zip(begun, expected, strict=True):
+            assert one.get_state_bbox() == pytest.approx(expected_box)
+            one.tracker_id = 1
+    assert old > 5
+
+
+@pytest.mark.parametrize(("jump", "ids"), [(1.0, [1]), (2.0, [2])])
+def test_a_thing_may_move_by_its_own_size(jump: float, ids: list[int]) -> None:
+    tracks = identities()
+    tracks.update(found((0, box(10), 0.8)), 0.0)
+    assert tracks.update(found((0, box(10 + 20 * jump), 0.8)), 0.1).track_ids.tolist() == ids
 
 
 def test_a_thing_that_comes_back_in_time_keeps_its_id() -> None:
@@ -196,6 +241,28 @@ def test_frames_wait_for_no_more_than_one_detection() -> None:
     assert asked[-1] == 4
 
 
+@pytest.mark.parametrize("every", [1, 5])
+def test_as_many_pictures_are_kept_as_there_are_between_detections(every: int) -> None:
+    kept: list[weakref.ref[NDArray[np.uint8]]] = []
+    most = []
+
+    def frames() -> Iterator[Frame]:
+        for number in range(100):
+            frame = Frame(number, number / 10, np.zeros((WH[1], WH[0], 3), np.uint8))
+            kept.append(weakref.ref(frame.image))
+            yield frame
+            del frame
+
+    def find(image: NDArray[np.uint8]) -> Detections:
+        most.append(sum(ref() is not None for ref in kept))
+        return found((0, box(10), 0.8))
+
+    for frame in follow(frames(), find, identities(), every=every):
+        del frame
+    assert len(kept) == 100
+    assert max(most) == every
+
+
 # Whole runs
 
 
@@ -244,6 +311,49 @@ def test_each_label_has_its_own_threshold(nano: Detector, clip: Path) -> None:
     vocabulary = Vocabulary((STAR.name, CIRCLE.name), thresholds={STAR.name: 0.99})
     (frame,) = track(nano, clip, vocabulary, stop=0.03)
     assert [item.label for item in frame.detections] == [CIRCLE.name]
+
+
+def fading(shares: Sequence[float]) -> list[NDArray[np.uint8]]:
+    """A star that stands still and of which a share is to be seen: 1 is all, 0 nothing."""
+    (there,), (empty,) = draw([STAR], [0.0]), draw([], [0.0])
+    return [(empty + share * (there.astype(float) - empty)).round().astype(np.uint8) for share in shares]
+
+
+@pytest.mark.parametrize(
+    ("general", "own"), [pytest.param(0.6, None, id="general"), pytest.param(0.01, 0.6, id="the label's own")]
+)
+def test_half_of_the_threshold_continues_a_track_and_begins_none(
+    general: float, own: float | None, nano: Detector
+) -> None:
+    labels = Vocabulary((STAR.name,), thresholds={} if own is None else {STAR.name: own})
+    pictures = fading([0.4, 1.0, 0.5, 0.4, 0.2, 0.4, 1.0])
+    scores = [detections.scores.tolist() for detections in nano.detect_many(pictures, [STAR.name], threshold=0.25)]
+    assert [[0.3 < score < 0.6 for score in some] for some in scores] == [
+        [True], [False], [True], [True], [], [True], [False],
+    ]  # fmt: skip
+    for given in (labels, nano.encode(labels)):
+        frames = list(track(nano, pictures, given, threshold=general))
+        assert [frame.track_ids.tolist() for frame in frames] == [[], [1], [1], [1], [], [1], [1]]
+
+
+def test_the_labels_that_are_given_stay_as_they_are(nano: Detector) -> None:
+    encoding = nano.encode(Vocabulary((STAR.name,), thresholds={STAR.name: 0.6}))
+    list(track(nano, fading([1.0]), encoding))
+    assert encoding.prompts.thresholds == (0.6,)
+
+
+def test_the_options_are_those_of_track() -> None:
+    parameters = inspect.signature(track).parameters.values()
+    keywords = {one.name for one in parameters if one.kind is one.KEYWORD_ONLY}
+    hints = {name: hint for name, hint in inspect.get_annotations(track).items() if name in keywords}
+    assert get_type_hints(TrackOptions) == hints
+    assert TrackOptions.__required_keys__ == frozenset()
+
+
+def test_an_unknown_option_is_refused(nano: Detector, clip: Path) -> None:
+    options: dict[str, Any] = {"evry": 5}
+    with pytest.raises(TypeError, match="evry"):
+        nano.track(clip, [STAR.name], **options)
 
 
 def test_the_detector_tracks_by_itself(nano: Detector, clip: Path) -> None:
@@ -299,6 +409,22 @@ def test_leaving_the_loop_closes_the_source(nano: Detector) -> None:
     assert source.is_closed
 
 
+def test_a_run_that_never_began_closes_the_source(nano: Detector) -> None:
+    source = Watched()
+    frames = track(nano, source, ["red star"])
+    assert not source.is_closed
+    del frames
+    assert source.is_closed
+
+
+def test_a_missing_package_closes_the_source(nano: Detector, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "trackers", None)
+    source = Watched()
+    with pytest.raises(MissingExtraError):
+        track(nano, source, ["red star"])
+    assert source.is_closed
+
+
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="files are counted as Linux lists them")
 def test_leaving_the_loop_closes_the_file(nano: Detector, clip: Path) -> None:
     for frame in track(nano, clip, [STAR.name], every=20):
@@ -317,8 +443,11 @@ def test_leaving_the_loop_closes_the_file(nano: Detector, clip: Path) -> None:
         pytest.param({"nms_iou": -1}, "nms_iou must be within", id="nms"),
         pytest.param({"remember": -1}, "remember must be a number of seconds", id="remember"),
         pytest.param({"start": -1}, "start=-1 and stop=None must be seconds", id="start"),
+        pytest.param({"start": float("nan")}, "start=nan and stop=None must be seconds", id="start NaN"),
+        pytest.param({"start": float("inf")}, "start=inf", id="start infinite"),
         pytest.param({"start": 2, "stop": 2}, "the stop after the start", id="stop"),
-        pytest.param({"fps": 0}, "fps must be a number above 0", id="fps"),
+        pytest.param({"stop": float("nan")}, "stop=nan must be seconds", id="stop NaN"),
+        pytest.param({"fps": 0}, "fps must be 0.001 to 100000", id="fps"),
     ],
 )
 def test_numbers_out_of_range_are_refused_at_once(
@@ -335,22 +464,28 @@ def test_other_mistakes_are_told_before_the_first_frame(nano: Detector, clip: Pa
         track(nano, "gone.mp4", ["red star"])
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_length(tmp_path: Path) -> None:
-    """A process of its own tracks 2,100 frames, with things that come and go."""
+    """A process of its own tracks 2,100 frames, with things that come and go.
+
+    What is kept is counted in `test_as_many_pictures_are_kept_as_there_are_between_detections` too, in a moment.
+    """
     code = textwrap.dedent("""
         import sys
         from pathlib import Path
-        from types import SimpleNamespace
         import numpy as np
+        from groundling.pipeline.prompt_encoding import PromptEncoding
         from groundling.pipeline.video import track
         from groundling.structures.detections import Detections
+        from groundling.structures.prompt import Prompt, PromptSet
         from pipeline.video.drawn_clips import shades, write_clip
 
         class Finder:
             calls = 0
             def encode(self, labels):
-                return SimpleNamespace(prompts=SimpleNamespace(thresholds=[None]))
-            def __call__(self, image, labels, *, threshold, nms_iou):
+                prompt = Prompt("a thing.", ("a thing",), (101, 7, 8, 1012, 102), ((1, 2),))
+                return PromptEncoding(PromptSet.of(prompt), (), "none")
+            def __call__(self, image, labels, *, nms_iou):
                 self.calls += 1  # a thing every ten detections, that moves through the picture
                 left = 9.0 * (self.calls % 10)
                 boxes = np.array([[left, 5, left + 12, 20]], np.float32)
@@ -378,3 +513,17 @@ def test_memory_does_not_grow_with_length(tmp_path: Path) -> None:
     last, things, growth = result.stdout.split()
     assert (int(last), int(things) > 30) == (2099, True)
     assert float(growth) < 3, result.stdout  # MiB; 1,750 frames of 96 x 96 pixels are 46
+
+
+@pytest.mark.parametrize("every", [1, 3])
+def test_frames_of_another_size_are_refused(tiny_detector, processor, every):
+    frames = [np.zeros((40, 60, 3), np.uint8), np.zeros((40, 60, 3), np.uint8), np.zeros((50, 60, 3), np.uint8)]
+    tracked = Detector(tiny_detector, processor).track(frames, ["a cat"], every=every)
+    with pytest.raises(ImageError, match=r"Frame 2 has 60 x 50 pixels, but the first has 60 x 40"):
+        list(tracked)
+
+
+@pytest.mark.parametrize("fps", [0, -1, 1e-300, 1e300, float("nan"), float("inf")])
+def test_frame_rates_that_no_file_holds_are_refused(tiny_detector, processor, fps):
+    with pytest.raises(ConfigError, match=r"fps must be 0.001 to 100000 frames a second"):
+        Detector(tiny_detector, processor).track([np.zeros((40, 60, 3), np.uint8)], ["a cat"], fps=fps)

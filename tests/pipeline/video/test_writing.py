@@ -13,10 +13,13 @@ import pytest
 from trackers import load_mot_file
 
 from groundling.errors import ImageError, MissingExtraError
-from groundling.pipeline.video import TrackedFrame, open_source
-from groundling.pipeline.video.writing import TracksWriter, VideoWriter
+from groundling.pipeline.video import TrackedFrame, open_source, writing
+from groundling.pipeline.video.writing import ENCODERS, TracksWriter, VideoWriter
 from groundling.structures.detections import Detections
 from pipeline.video.drawn_clips import shades
+
+NAMES = {"libx264": "h264", "mpeg4": "mpeg4"}
+"""What decoders are called by."""
 
 TIMES = [1.0, 1.04, 1.08, 1.5, 1.6, 2.6]
 
@@ -32,8 +35,16 @@ def tracked(index: int, ids: list[int]) -> TrackedFrame:
 # Video
 
 
+@pytest.fixture(params=["libx264", "mpeg4"])
+def encoder(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """An encoder of which the writer believes that PyAV has no other."""
+    name = str(request.param)
+    monkeypatch.setattr(writing, "ENCODERS", {name: ENCODERS[name]})
+    return name
+
+
 @pytest.mark.parametrize("ending", [".mp4", ".mov", ".m4v", ".mkv", ".MP4"])
-def test_pictures_come_back_at_their_times(ending: str, tmp_path: Path) -> None:
+def test_pictures_come_back_at_their_times(ending: str, encoder: str, tmp_path: Path) -> None:
     path = tmp_path / f"out{ending}"
     with VideoWriter(path, 25) as writer:
         for image, seconds in zip(shades(6), TIMES, strict=True):
@@ -46,11 +57,36 @@ def test_pictures_come_back_at_their_times(ending: str, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
     with av.open(str(path)) as container:
         (stream,) = container.streams
-        assert (stream.codec_context.name, stream.codec_context.pix_fmt) == ("h264", "yuv420p")
+        assert (stream.codec_context.name, stream.codec_context.pix_fmt) == (NAMES[encoder], "yuv420p")
+
+
+def test_the_best_encoder_is_taken_and_the_other_where_it_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for missing, expected in (set(), "h264"), ({"libx264"}, "mpeg4"):
+        monkeypatch.setattr(av, "codecs_available", av.codecs_available - missing)
+        with VideoWriter(tmp_path / "out.mp4", 25) as writer:
+            writer.write(shades(1)[0], 0.0)
+        with av.open(str(tmp_path / "out.mp4")) as container:
+            assert container.streams.video[0].codec_context.name == expected
+    monkeypatch.setattr(av, "codecs_available", set())
+    with pytest.raises(ImageError, match=r"no encoder for H\.264 or MPEG-4"):
+        VideoWriter(tmp_path / "out.mp4", 25)
+
+
+def test_what_the_encoder_refuses_is_said_and_leaves_nothing(encoder: str, tmp_path: Path) -> None:
+    path = tmp_path / "out.mp4"
+    path.write_text("old")
+    with (
+        pytest.raises(ImageError, match=rf"out.mp4' cannot be written by {encoder} .*more than 8,192 pixels"),
+        VideoWriter(path, 25) as writer,
+    ):
+        writer.write(np.zeros((16, 20_000, 3), np.uint8), 0.0)
+    assert [one.read_text() for one in tmp_path.iterdir()] == ["old"]
 
 
 @pytest.mark.parametrize("rate", [Fraction(24), Fraction(30_000, 1001), Fraction(60)])
-def test_an_even_rate_is_kept_exactly(rate: Fraction, tmp_path: Path) -> None:
+def test_an_even_rate_is_kept_exactly(rate: Fraction, encoder: str, tmp_path: Path) -> None:
     path = tmp_path / "out.mp4"
     with VideoWriter(path, float(rate)) as writer:
         for number, image in enumerate(shades(12)):
@@ -58,11 +94,12 @@ def test_an_even_rate_is_kept_exactly(rate: Fraction, tmp_path: Path) -> None:
     with av.open(str(path)) as container:
         assert container.streams.video[0].average_rate == rate
         stamps = [frame.pts * frame.time_base for frame in container.decode(video=0)]
-    assert all(abs(stamp - number / rate) < Fraction(1, 90_000) for number, stamp in enumerate(stamps))
+    tick = Fraction(1, ENCODERS[encoder].ticks)
+    assert all(abs(stamp - number / rate) < tick for number, stamp in enumerate(stamps))
 
 
 @pytest.mark.parametrize(("height", "width"), [(47, 63), (48, 63), (47, 64), (1, 1)])
-def test_odd_sides_grow_by_a_line(height: int, width: int, tmp_path: Path) -> None:
+def test_odd_sides_grow_by_a_line(height: int, width: int, encoder: str, tmp_path: Path) -> None:
     path = tmp_path / "out.mp4"
     image = np.full((height, width, 3), (200, 40, 90), np.uint8)
     with VideoWriter(path, 25) as writer:
@@ -72,7 +109,7 @@ def test_odd_sides_grow_by_a_line(height: int, width: int, tmp_path: Path) -> No
     assert np.abs(frame.image.astype(int) - (200, 40, 90)).max() < 12  # also in the added lines
 
 
-def test_colours_are_kept(tmp_path: Path) -> None:
+def test_colours_are_kept(encoder: str, tmp_path: Path) -> None:
     colors = [(215, 40, 45), (45, 155, 65), (45, 85, 205), (242, 210, 50), (0, 0, 0), (255, 255, 255)]
     image = np.repeat(np.repeat(np.array([colors], np.uint8), 32, axis=0), 32, axis=1)
     with VideoWriter(tmp_path / "out.mp4", 25) as writer:

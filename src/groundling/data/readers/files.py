@@ -10,9 +10,8 @@ from xml.etree import ElementTree
 from PIL import Image
 
 from groundling.errors import DatasetError, ImageError
+from groundling.pictures.folders import PICTURE_ENDINGS
 from groundling.pictures.reading import picture_name
-
-PICTURE_ENDINGS = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 
 LARGEST_SIDE = 1_000_000
 """Pixels; a larger picture is a mistake in the annotations."""

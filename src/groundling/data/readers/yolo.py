@@ -7,9 +7,10 @@ from typing import Any
 
 from groundling.data.problems import Kind, Place, Problems, StopAtFirst
 from groundling.data.readers.boxes import Box, box_fault, is_kept
-from groundling.data.readers.files import PICTURE_ENDINGS, clean_name, pictures_in, read_lines, read_text
+from groundling.data.readers.files import clean_name, pictures_in, read_lines, read_text
 from groundling.data.readers.rows import Objects, Row, RowRecords, named_row
 from groundling.errors import DatasetError
+from groundling.pictures.folders import PICTURE_ENDINGS
 
 SPLITS = ("train", "val", "test")
 

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from groundling.data.record import Record
-from groundling.data.writers.objects import DECIMALS, named_objects
+from groundling.data.writers.objects import DECIMALS, Writer, named_objects
 
 ANNOTATIONS = "annotations.json"
 
 
-class CocoWriter:
+class CocoWriter(Writer):
     """Writes COCO annotations without masks; ids of pictures, annotations and categories count from 1.
 
     Where there are scores, an annotation has the key "score", as in COCO's files of results.

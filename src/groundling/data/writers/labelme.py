@@ -7,13 +7,13 @@ from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 
 from groundling.data.record import Record
-from groundling.data.writers.objects import DECIMALS, named_objects, write_lines
+from groundling.data.writers.objects import DECIMALS, Writer, named_objects, write_lines
 
 LABELS = "labels.txt"
 _VERSION = "5.0.0"  # labelme warns of files of another major version; all have had the same keys for years
 
 
-class LabelmeWriter:
+class LabelmeWriter(Writer):
     """Writes rectangles, without the pictures' bytes; a crowd has the flag "crowd".
 
     Where there are scores, a shape has the key "score". labelme keeps keys that it does not know.

@@ -20,6 +20,8 @@ SCORE_DECIMALS = 6
 class Writer(Protocol):
     """Takes in records and writes them into a folder.
 
+    Whoever makes one closes it, as with `contextlib.closing`: open files cannot be removed everywhere.
+
     Attributes:
         IMAGES: name of the folder for the pictures; empty where the format only names them.
         SHARES_PICTURES: whether several records may be about one picture.
@@ -37,6 +39,9 @@ class Writer(Protocol):
     def finish(self) -> None:
         """Write what belongs to all records; none comes after it."""
         ...
+
+    def close(self) -> None:
+        """Let go of open files, also of unfinished ones. It may be called at any time and raises nothing."""
 
 
 class NamedObject(NamedTuple):

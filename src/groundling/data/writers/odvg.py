@@ -10,14 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from groundling.data.record import Record
-from groundling.data.writers.objects import DECIMALS, named_objects, write_lines
+from groundling.data.writers.objects import DECIMALS, Writer, named_objects, write_lines
 from groundling.structures.prompt import Caption
 
 ANNOTATIONS = "odvg.jsonl"
 LABEL_MAP = "label_map.json"
 
 
-class OdvgWriter:
+class OdvgWriter(Writer):
     """Writes names as detection lines, captions as grounding lines, and any other label as a caption of its own."""
 
     IMAGES: ClassVar[str] = "images"

@@ -3,11 +3,12 @@
 import csv
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from groundling.data.record import Record
-from groundling.data.writers.objects import DECIMALS, named_objects
+from groundling.data.writers.objects import DECIMALS, Writer, named_objects
 from groundling.errors import missing_extra
 
 if TYPE_CHECKING:
@@ -37,10 +38,12 @@ class _Table(Protocol):
 
     def add(self, row: Sequence[Any]) -> None: ...
 
+    def finish(self) -> None: ...
+
     def close(self) -> None: ...
 
 
-class _Tables:
+class _Tables(Writer):
     """Writes both tables; only tables with scores have any in that column. Pictures are named and not taken along."""
 
     IMAGES: ClassVar[str] = ""
@@ -68,6 +71,11 @@ class _Tables:
 
     def finish(self) -> None:
         """Write what is left of both."""
+        self._boxes.finish()
+        self._pictures.finish()
+
+    def close(self) -> None:
+        """Let go of both files; see `Writer`."""
         self._boxes.close()
         self._pictures.close()
 
@@ -103,8 +111,11 @@ class _CsvTable:
         if len(self._rows) >= _ROWS:
             self._write("a")
 
-    def close(self) -> None:
+    def finish(self) -> None:
         self._write("a")
+
+    def close(self) -> None:
+        """Do nothing: it is open only while rows are written."""
 
     def _write(self, mode: str) -> None:
         with self._path.open(mode, encoding="utf-8", newline="") as file:
@@ -120,7 +131,8 @@ class _ParquetTable:
         import pyarrow.parquet
 
         self._schema = pyarrow.schema([(name, getattr(pyarrow, kind)()) for name, kind in columns.items()])
-        self._file = pyarrow.parquet.ParquetWriter(path, self._schema)
+        self._stream = path.open("wb")
+        self._file = pyarrow.parquet.ParquetWriter(self._stream, self._schema)
         self._rows: list[Sequence[Any]] = []
 
     def add(self, row: Sequence[Any]) -> None:
@@ -128,10 +140,18 @@ class _ParquetTable:
         if len(self._rows) >= _ROWS:
             self._write()
 
-    def close(self) -> None:
+    def finish(self) -> None:
         if self._rows:
             self._write()
         self._file.close()
+        self._stream.close()
+
+    def close(self) -> None:
+        with suppress(OSError, ValueError):  # a full disk has been told of
+            self._file.close()
+        self._file.is_open = False  # else it would try again when it is forgotten
+        with suppress(OSError):
+            self._stream.close()
 
     def _write(self) -> None:
         self._file.write_table(self._table())

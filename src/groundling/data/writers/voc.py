@@ -8,12 +8,12 @@ from xml.etree.ElementTree import Element, ElementTree, SubElement, indent
 
 from groundling.data.readers.voc import CLASSES_FILE
 from groundling.data.record import Record
-from groundling.data.writers.objects import as_text, named_objects, write_lines
+from groundling.data.writers.objects import Writer, as_text, named_objects, write_lines
 
 ANNOTATIONS = "Annotations"
 
 
-class VocWriter:
+class VocWriter(Writer):
     """Writes one XML file for each picture: pixels count from 1, fractions are kept, crowds are "difficult"."""
 
     IMAGES: ClassVar[str] = "JPEGImages"

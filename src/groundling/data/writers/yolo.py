@@ -7,14 +7,14 @@ from typing import ClassVar
 
 from groundling.data.readers.yolo import label_file
 from groundling.data.record import Record
-from groundling.data.writers.objects import as_text, named_objects, write_lines
+from groundling.data.writers.objects import Writer, as_text, named_objects, write_lines
 
 DATA = "data.yaml"
 
 _DECIMALS = 8  # of fractions of the picture: 0.0001 pixel in 10,000
 
 
-class YoloWriter:
+class YoloWriter(Writer):
     """Writes one text file for each picture; crowds cannot be told apart there and are left out.
 
     `data.yaml` names the one folder for training and validation, as Ultralytics wants both.

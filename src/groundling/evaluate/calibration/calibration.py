@@ -25,7 +25,7 @@ from groundling.evaluate.calibration.choice import (
 from groundling.evaluate.calibration.marks import Marker, Marks
 from groundling.evaluate.figures import check_not_empty
 from groundling.pipeline.detector import Detector
-from groundling.postprocess.select import SelectionRules
+from groundling.postprocess.select import NMS_IOU, SelectionRules
 from groundling.structures.detections import Detections
 from groundling.structures.vocabulary import Vocabulary
 
@@ -100,7 +100,7 @@ def calibrate(
     *,
     precision: float = 0.9,
     max_fp_rate: float | None = None,
-    nms_iou: float | None = None,
+    nms_iou: float | None = NMS_IOU,
     batch_size: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> Calibration:

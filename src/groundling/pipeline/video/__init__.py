@@ -2,6 +2,6 @@
 
 from groundling.pipeline.video.frames import Frame, Source
 from groundling.pipeline.video.sources import open_source
-from groundling.pipeline.video.tracking import TrackedFrame, track
+from groundling.pipeline.video.tracking import TrackedFrame, TrackOptions, track
 
-__all__ = ["Frame", "Source", "TrackedFrame", "open_source", "track"]
+__all__ = ["Frame", "Source", "TrackOptions", "TrackedFrame", "open_source", "track"]

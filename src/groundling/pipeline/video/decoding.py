@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from groundling.errors import ImageError
 from groundling.pipeline.video.frames import USUAL_FPS, Clock, Frame, Source
+from groundling.pipeline.video.numbering import Numbering
 
 logger = logging.getLogger(__name__)
 
@@ -74,7 +75,6 @@ class Video(Source):
             self._stream.thread_type = "AUTO"  # several frames at a time, which would delay a live picture
         self.fps = float(self._stream.average_rate or self._stream.guessed_rate or USUAL_FPS)
         self.frame_count = None if self.is_live else self._count()
-        self._damaged = 0
 
     def _count(self) -> int | None:
         if self._stream.frames:
@@ -85,19 +85,22 @@ class Video(Source):
         return None if duration is None else round(duration / 1e6 * self.fps)
 
     def __iter__(self) -> Iterator[Frame]:
-        clock, index, end = Clock(self.fps), 0, 0.0
+        clock, numbering, end = Clock(self.fps), Numbering(), 0.0
         display: Display | None = None
         for packet in self._packets():
-            for picture in self._decode(packet):
+            if not packet.is_discard:  # a part of the file that is not to be shown
+                numbering.expect(_stamp(packet))
+            for picture in self._decode(packet, numbering):
                 # Asked once: the answer and its frame keep each other in memory until Python looks for such rings.
                 display = _display(picture) if display is None else display
-                seconds = clock.seconds(_stamp(picture))
+                index, seconds = numbering.number(_stamp(picture)), clock.seconds(_stamp(picture))
                 if picture.is_corrupt:
-                    self._damaged += 1
+                    numbering.lost += 1
                 else:
                     yield Frame(index, seconds, _upright(picture, display))
-                index, end = index + 1, seconds + 1 / self.fps
-        self._say_what_was_lost(index, end)
+                end = seconds + 1 / self.fps
+        numbering.finish()
+        self._say_what_was_lost(numbering, end)
 
     def _packets(self) -> "Iterator[Packet[VideoStream]]":
         """Yield what the file holds, up to where it breaks off."""
@@ -107,25 +110,25 @@ class Video(Source):
             reason = getattr(error, "strerror", None) or str(error)
             logger.warning("%s ended early: %s. The frames up to there were used.", self.name, reason)
 
-    def _decode(self, packet: "Packet[VideoStream]") -> list[VideoFrame]:
+    def _decode(self, packet: "Packet[VideoStream]", numbering: Numbering) -> list[VideoFrame]:
         try:
             return packet.decode()
         except (av.FFmpegError, OSError):
-            self._damaged += 1
+            numbering.fail()
             return []
 
-    def _say_what_was_lost(self, count: int, end: float) -> None:
-        if self._damaged:
-            logger.warning("%s: %d frames could not be decoded and were skipped.", self.name, self._damaged)
-        if count == 0 and not self._damaged:
+    def _say_what_was_lost(self, numbering: Numbering, end: float) -> None:
+        if numbering.lost:
+            logger.warning("%s: %d frames could not be decoded and were skipped.", self.name, numbering.lost)
+        if numbering.count == 0:
             logger.warning("%s holds no frames.", self.name)
         stream = self._stream
         if self.is_live or stream.duration is None or stream.time_base is None:
             return
         # Both must fall short: where only a part of a file is to be shown, its length is that of the part.
-        if count + self._damaged < stream.frames and end < float(stream.duration * stream.time_base) - 1 / self.fps:
+        if numbering.count < stream.frames and end < float(stream.duration * stream.time_base) - 1 / self.fps:
             logger.warning(
-                "%s is cut off: it should have %d frames and ends after %d.", self.name, stream.frames, count
+                "%s is cut off: it should have %d frames and ends after %d.", self.name, stream.frames, numbering.count
             )
 
     def close(self) -> None:
@@ -133,10 +136,10 @@ class Video(Source):
         self._container.close()
 
 
-def _stamp(picture: VideoFrame) -> Fraction | None:
-    if picture.pts is None or picture.time_base is None:
+def _stamp(part: "Packet[VideoStream] | VideoFrame") -> Fraction | None:
+    if part.pts is None or part.time_base is None:
         return None
-    return picture.pts * picture.time_base
+    return part.pts * part.time_base
 
 
 def _display(picture: VideoFrame) -> Display:

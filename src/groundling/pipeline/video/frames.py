@@ -14,6 +14,9 @@ USUAL_FPS = 30.0
 SMALLEST_STEP = 0.001
 """Seconds between two frames of which the source says that they come at the same time."""
 
+NEW_CLOCK = 1.0
+"""A time stamp that is so many seconds before the last is one of another clock: a stream began again, or is joined."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Frame:
@@ -21,7 +24,7 @@ class Frame:
 
     Attributes:
         index: its number in the source, from 0; frames that could not be read or that a live source dropped count.
-        seconds: when it is shown; the first frame is at 0. Later frames have greater values.
+        seconds: when it is shown; the first frame that could be read is at 0. Later frames have greater values.
         image: upright RGB, uint8 [H, W, 3].
     """
 
@@ -67,11 +70,14 @@ class Clock:
         """Return the time of the next frame.
 
         Args:
-            stamp: seconds on the stream's own clock; None where the stream does not say.
+            stamp: seconds on the stream's own clock; None where the stream does not say. Where that clock is put back
+                by more than NEW_CLOCK, times go on from the last frame.
         """
         now = 0.0 if self._last is None else self._last + self._step
         if stamp is not None:
             if self._zero is None:
+                self._zero = stamp - Fraction(now)
+            if self._last is not None and float(stamp - self._zero) < self._last - NEW_CLOCK:
                 self._zero = stamp - Fraction(now)
             now = float(stamp - self._zero)
         if self._last is not None and now <= self._last:

@@ -23,6 +23,9 @@ their width and height to each side: detections are rare, and what is small and 
 LEAST_ROUNDS = 2.5
 """A track outlives as many detections without it, however rare detections are."""
 
+_STRONG = 0.5
+"""Between 0 and 1, which trackers are told in place of the scores of weak and strong boxes."""
+
 
 class Identified(NamedTuple):
     """What is known after a detection.
@@ -42,7 +45,7 @@ class Identities:
     Ids begin at 1 and none is given twice. A box gets its id at once; ByteTrack itself would wait for a second one.
 
     Args:
-        thresholds: score of each label from which a box begins a track.
+        thresholds: score of each label; a box that scores more begins a track.
         remember: seconds for which a thing that is not found keeps its id; at least until the second detection after.
         rate: usual number of detections a second.
 
@@ -88,13 +91,15 @@ class Identities:
         import supervision
 
         rows = np.arange(len(found))
-        boxes = supervision.Detections(found.boxes_xyxy, confidence=found.scores, data={"row": rows})
+        # Compared here only, in 32 bits as the detector does: in 64 the same score may be on the other side.
+        is_strong = found.scores > np.float32(threshold)
+        boxes = supervision.Detections(found.boxes_xyxy, confidence=is_strong.astype(np.float64), data={"row": rows})
         result = tracker.update(boxes, timestamp=seconds)
         track_ids = np.full(len(found), -1, np.int64)
         if len(result):
             track_ids[result.data["row"]] = np.asarray(result.tracker_id)
         # What continues nothing has begun a track if it is strong enough; both are in the order of the detections.
-        strong = np.flatnonzero((track_ids < 0) & (found.scores >= threshold))
+        strong = np.flatnonzero((track_ids < 0) & is_strong)
         begun = [track for track in tracker.tracks if track.tracker_id == -1]
         for row, track in zip(strong, begun, strict=True):
             track_ids[row] = track.tracker_id = next(self._ids)
@@ -104,11 +109,10 @@ class Identities:
         if label not in self._trackers:
             from trackers import BIoU, ByteTrackTracker
 
-            threshold = self._thresholds[label]
             self._trackers[label] = ByteTrackTracker(
                 frame_rate=self._rate,
-                track_activation_threshold=threshold,
-                high_conf_det_threshold=threshold,
+                track_activation_threshold=_STRONG,
+                high_conf_det_threshold=_STRONG,
                 minimum_consecutive_frames=1,
                 minimum_iou_threshold=LEAST_OVERLAP,
                 iou=BIoU(BUFFER),

@@ -1,5 +1,6 @@
 """Sources that do not wait: cameras and streams, of which the newest frame counts."""
 
+import logging
 import time
 from collections.abc import Callable, Iterator
 from fractions import Fraction
@@ -10,6 +11,8 @@ import numpy as np
 
 from groundling.errors import ImageError
 from groundling.pipeline.video.frames import USUAL_FPS, Clock, Frame, Source
+
+logger = logging.getLogger(__name__)
 
 CLOSING_SECONDS = 1.0
 
@@ -27,6 +30,7 @@ class Camera(Source):
 
     def __init__(self, index: int, open_device: Callable[[int], Any] | None = None) -> None:
         self.name = f"camera {index}"
+        self._is_closed = False
         self._device: Any = (open_device or _open_quietly)(index)
         if not self._device.isOpened():
             raise ImageError(
@@ -40,6 +44,8 @@ class Camera(Source):
         while True:
             is_there, picture = self._device.read()
             if not is_there:
+                if not self._is_closed:
+                    logger.warning("%s gives no more pictures after %d; is it still plugged in?", self.name, index)
                 return
             now = clock.seconds(Fraction(time.monotonic()))
             yield Frame(index, now, np.ascontiguousarray(picture[:, :, ::-1]))
@@ -47,6 +53,7 @@ class Camera(Source):
 
     def close(self) -> None:
         """Let other programs use the camera."""
+        self._is_closed = True
         self._device.release()
 
 

@@ -7,12 +7,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from groundling.errors import ImageError
+from groundling.pictures.folders import PICTURE_ENDINGS, is_picture
 from groundling.pipeline.pictures import Picture, read_picture
 from groundling.pipeline.video.frames import USUAL_FPS, Frame, Source
 
 logger = logging.getLogger(__name__)
-
-ENDINGS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 
 
 class Pictures(Source):
@@ -53,10 +52,10 @@ def folder_pictures(folder: Path) -> list[Path]:
     Raises:
         ImageError: there is none.
     """
-    found = [path for path in folder.iterdir() if path.suffix.lower() in ENDINGS and path.is_file()]
+    found = [path for path in folder.iterdir() if is_picture(path.name) and path.is_file()]
     if not found:
         raise ImageError(
-            f"The folder {os.fspath(folder)!r} has no pictures in it ({', '.join(ENDINGS)}). "
+            f"The folder {os.fspath(folder)!r} has no pictures in it ({', '.join(sorted(PICTURE_ENDINGS))}). "
             "Give a video, or a folder of its frames."
         )
     return sorted(found, key=_natural)

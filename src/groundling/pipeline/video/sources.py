@@ -16,6 +16,10 @@ Footage = str | os.PathLike[str] | int | Source | Iterable[Picture]
 """Anything that can be tracked in: a video file, a folder of frames, a camera's number, an address, pictures."""
 
 
+LOWEST_FPS, HIGHEST_FPS = 0.001, 100_000.0
+"""From a picture in a quarter of an hour to what fits into the clocks of video files."""
+
+
 def open_source(source: Footage, *, fps: float | None = None) -> Source:
     """Open what holds the frames; what is live is read in the background.
 
@@ -27,11 +31,11 @@ def open_source(source: Footage, *, fps: float | None = None) -> Source:
 
     Raises:
         ImageError: there is no such thing, or it cannot be read.
-        ConfigError: the fps is not a positive number, or the source has times of its own.
+        ConfigError: the fps is out of range, or the source has times of its own.
         MissingExtraError: a package that reads video is not installed.
     """
-    if fps is not None and not 0 < fps < float("inf"):
-        raise ConfigError(f"fps must be a number above 0, got {fps!r}.")
+    if fps is not None and not LOWEST_FPS <= fps <= HIGHEST_FPS:
+        raise ConfigError(f"fps must be {LOWEST_FPS:g} to {HIGHEST_FPS:g} frames a second, got {fps!r}.")
     if isinstance(source, Source):
         opened = source
     elif isinstance(source, bool | bytes):

@@ -1,14 +1,14 @@
 """From a video and labels to frames in which every thing has a box and an id."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from groundling.errors import ConfigError
+from groundling.errors import ConfigError, ImageError
 from groundling.pipeline.video.frames import Frame, Source
 from groundling.pipeline.video.identities import WEAK, Identities
 from groundling.pipeline.video.sources import Footage, open_source
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import PIL.Image
 
     from groundling.pipeline.detector import Detector
+    from groundling.pipeline.prompt_encoding import PromptEncoding
     from groundling.pipeline.stages import Labels
 
 Find = Callable[[NDArray[np.uint8]], Detections]
@@ -70,6 +71,18 @@ class TrackedFrame:
         return {**about, "detections": items}
 
 
+class TrackOptions(TypedDict, total=False):
+    """What `track` can be told besides the source and the labels; it says what each option means."""
+
+    every: int
+    threshold: float
+    nms_iou: float | None
+    remember: float
+    fps: float | None
+    start: float
+    stop: float | None
+
+
 def track(  # noqa: PLR0913  (one parameter for each option)
     detector: "Detector",
     source: Footage,
@@ -96,7 +109,7 @@ def track(  # noqa: PLR0913  (one parameter for each option)
             It is closed at the end, and when the iterator is given up.
         labels: what to find; see `Detector`.
         every: frames from one detection to the next.
-        threshold: 0 to 1; a box that scores more begins a track. Half of it continues one.
+        threshold: 0 to 1; a box that scores more begins a track. Half of it continues one, as half of the label's own.
         nms_iou: 0 to 1; drop a box that overlaps a better one of the same label by more; None keeps all.
         remember: seconds for which a thing that is not found keeps its id; at least until the second detection after.
         fps: frames a second of a folder of frames; see `open_source`.
@@ -112,48 +125,82 @@ def track(  # noqa: PLR0913  (one parameter for each option)
         ConfigError: a number is outside its range.
         MissingExtraError: a package for video is not installed.
     """
+    _check(every, remember, start, stop)
+    SelectionRules(threshold=threshold, nms_iou=nms_iou)  # refuses what is out of range
+    encoding = detector.encode(labels)
+    limits = [threshold if limit is None else limit for limit in encoding.prompts.thresholds]
+    weak = _with_thresholds(encoding, [limit * WEAK for limit in limits])
+
+    def find(image: NDArray[np.uint8]) -> Detections:
+        return replace(detector(image, weak, nms_iou=nms_iou), label_scores=None)
+
+    frames = open_source(source, fps=fps)
+    following = _follow(frames, find, limits, every=every, remember=remember, start=start, stop=stop)
+    next(following)
+    return cast("Iterator[TrackedFrame]", following)
+
+
+def _check(every: int, remember: float, start: float, stop: float | None) -> None:
+    """Raise ConfigError where a number is out of range or is none."""
     if isinstance(every, bool) or not isinstance(every, int) or every < 1:
         raise ConfigError(f"every must be a number of frames of at least 1, got {every!r}.")
     if not 0 <= remember < float("inf"):
         raise ConfigError(f"remember must be a number of seconds of at least 0, got {remember!r}.")
-    if start < 0 or (stop is not None and stop <= start):
+    if not 0 <= start < float("inf") or (stop is not None and not start < stop):
         raise ConfigError(
             f"start={start!r} and stop={stop!r} must be seconds: 0 or more, and the stop after the start."
         )
-    SelectionRules(threshold=threshold, nms_iou=nms_iou)  # refuses what is out of range
-    encoding = detector.encode(labels)
-    limits = [threshold if limit is None else limit for limit in encoding.prompts.thresholds]
-    frames = open_source(source, fps=fps)
-    identities = Identities(limits, remember=remember, rate=frames.fps / every)
 
-    def find(image: NDArray[np.uint8]) -> Detections:
-        found = detector(image, encoding, threshold=threshold * WEAK, nms_iou=nms_iou)
-        return replace(found, label_scores=None)
 
-    return _follow(frames, find, identities, every=every, start=start, stop=stop)
+def _with_thresholds(encoding: "PromptEncoding", thresholds: Sequence[float]) -> "PromptEncoding":
+    return replace(encoding, prompts=replace(encoding.prompts, thresholds=tuple(thresholds)))
 
 
 def _follow(
-    source: Source, find: Find, identities: Identities, *, every: int, start: float, stop: float | None
-) -> Iterator[TrackedFrame]:
+    source: Source,
+    find: Find,
+    limits: Sequence[float],
+    *,
+    every: int,
+    remember: float,
+    start: float,
+    stop: float | None,
+) -> Generator[TrackedFrame | None, None, None]:
+    """Yield None, then the frames; once the None is asked for, the source is closed whenever this is given up."""
     try:
+        identities = Identities(limits, remember=remember, rate=source.fps / every)
+        yield None
         yield from follow(_between(source, start, stop), find, identities, every=every)
     finally:
         source.close()
 
 
 def _between(frames: Iterable[Frame], start: float, stop: float | None) -> Iterator[Frame]:
+    """Yield the frames of a span of time.
+
+    Raises:
+        ImageError: a frame has another size than the first: boxes between the two would lie in neither picture.
+    """
+    size: tuple[int, ...] | None = None
     for frame in frames:
         if stop is not None and frame.seconds >= stop:
             return
-        if frame.seconds >= start:
-            yield frame
+        if frame.seconds < start:
+            continue
+        size = frame.image.shape if size is None else size
+        if frame.image.shape != size:
+            (height, width, _), (first_height, first_width, _) = frame.image.shape, size
+            raise ImageError(
+                f"Frame {frame.index} has {width} x {height} pixels, but the first has {first_width} x {first_height}. "
+                "Give frames of one size; for separate pictures use detect."
+            )
+        yield frame
 
 
 class _Known(NamedTuple):
     """The things of a frame in which was looked, and where things are expected that were not found."""
 
-    frame: Frame
+    seconds: float
     detections: Detections
     missing: dict[int, NDArray[np.float32]]
 
@@ -184,19 +231,19 @@ def _look(frame: Frame, find: Find, identities: Identities) -> _Known:
     known = identities.update(found, frame.seconds)
     rows = np.flatnonzero(known.track_ids > 0)
     tracked = replace(found[rows], track_ids=known.track_ids[rows])
-    return _Known(frame, tracked, known.missing)
+    return _Known(frame.seconds, tracked, known.missing)
 
 
 def _give(waiting: deque[Frame], before: _Known | None, after: _Known) -> Iterator[TrackedFrame]:
     """Yield the frames that waited for a detection in the last of them, and forget each at once."""
     while len(waiting) > 1 and before is not None:
         frame = waiting.popleft()
-        share = (frame.seconds - before.frame.seconds) / (after.frame.seconds - before.frame.seconds)
+        share = (frame.seconds - before.seconds) / (after.seconds - before.seconds)
         boxes = _expected(before.detections, after, share)
         yield TrackedFrame(frame.index, frame.seconds, frame.image, boxes, np.ones(len(boxes), np.bool_))
-    waiting.clear()
+    frame = waiting.pop()
     is_predicted = np.zeros(len(after.detections), np.bool_)
-    yield TrackedFrame(after.frame.index, after.frame.seconds, after.frame.image, after.detections, is_predicted)
+    yield TrackedFrame(frame.index, frame.seconds, frame.image, after.detections, is_predicted)
 
 
 def _expected(before: Detections, after: _Known, share: float) -> Detections:

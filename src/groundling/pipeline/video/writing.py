@@ -3,12 +3,12 @@
 import json
 import os
 import sys
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TextIO
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, TextIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,10 +25,30 @@ VIDEO_ENDINGS = (".mp4", ".m4v", ".mov", ".mkv")
 TRACK_ENDINGS = (".jsonl", ".txt")
 STANDARD_OUTPUT = "-"
 
-TICKS = 90_000
-"""Parts of a second in which frames' times are written; frames of all usual rates are whole numbers of them apart."""
 
-QUALITY = {"libx264": {"crf": "20", "preset": "veryfast"}, "mpeg4": {"qscale": "3"}}
+class Encoder(NamedTuple):
+    """How video is compressed.
+
+    Attributes:
+        options: of the encoder.
+        ticks: parts of a second in which frames' times are written; frames of usual rates are whole numbers of them
+            apart.
+        colors: how it divides colours into brightness and hue.
+        colors_code: the number of that in FFmpeg's libraries.
+    """
+
+    options: dict[str, str]
+    ticks: int
+    colors: str
+    colors_code: int
+
+
+ENCODERS = {
+    "libx264": Encoder({"crf": "20", "preset": "veryfast"}, 90_000, "ITU709", 1),
+    # a quality of 3, of 1 to 31, in FFmpeg's unit of 1/118; MPEG-4 divides a second into 65,535 parts at most, and
+    # does not say how it divides colours, of which most decoders guess this
+    "mpeg4": Encoder({"flags": "+qscale", "global_quality": str(3 * 118)}, 60_000, "ITU601", 5),
+}
 """Encoders that most players understand, the better first."""
 
 
@@ -54,9 +74,10 @@ class VideoWriter:
             import av
         except ImportError as error:
             raise missing_extra("av", "video", "Writing video") from error
-        self._encoder = next((name for name in QUALITY if name in av.codecs_available), None)
-        if self._encoder is None:
+        self._name = next((name for name in ENCODERS if name in av.codecs_available), None)
+        if self._name is None:
             raise ImageError("This PyAV has no encoder for H.264 or MPEG-4. Install one that has: pip install av")
+        self._encoder = ENCODERS[self._name]
         self._path = Path(path)
         self._fps = Fraction(fps).limit_denominator(1001)
         self._stack = ExitStack()
@@ -71,20 +92,26 @@ class VideoWriter:
         Args:
             image: RGB, uint8 [H, W, 3]; pictures of another size than the first are resized to it.
             seconds: when it is shown, later than the one before; the first is shown at the beginning.
+
+        Raises:
+            ImageError: the encoder refuses the picture, or the file cannot be written.
         """
         from av.video.frame import VideoFrame
 
         if self._container is None or self._stream is None:
-            self._container, self._stream = self._open(*image.shape[:2])
+            with self._errors():
+                self._container, self._stream = self._open(*image.shape[:2])
             self._start = seconds
         # H.264 halves the resolution of colours: a side of odd length gets its last line twice
         padded = np.pad(image, ((0, image.shape[0] % 2), (0, image.shape[1] % 2), (0, 0)), "edge")
         size = {"width": self._stream.width, "height": self._stream.height}
         frame = VideoFrame.from_ndarray(padded, format="rgb24")
-        frame = frame.reformat(format="yuv420p", dst_colorspace="ITU709", **size)
-        self._last = max(self._last + 1, round((seconds - self._start) * TICKS))
-        frame.pts, frame.time_base = self._last, Fraction(1, TICKS)
-        self._container.mux(self._stream.encode(frame))
+        frame = frame.reformat(format="yuv420p", dst_colorspace=self._encoder.colors, **size)
+        ticks = self._encoder.ticks
+        self._last = max(self._last + 1, round((seconds - self._start) * ticks))
+        frame.pts, frame.time_base = self._last, Fraction(1, ticks)
+        with self._errors():
+            self._container.mux(self._stream.encode(frame))
 
     def _open(self, height: int, width: int) -> "tuple[OutputContainer, VideoStream]":
         import av
@@ -92,21 +119,38 @@ class VideoWriter:
         temporary = self._stack.enter_context(atomic_path(self._path))
         options = {} if self._path.suffix.lower() == ".mkv" else {"movflags": "+faststart"}
         container = self._stack.enter_context(av.open(str(temporary), "w", options=options))
-        encoder: Any = self._encoder
-        stream: VideoStream = container.add_stream(encoder, rate=self._fps, options=QUALITY[encoder])
+        name: Any = self._name
+        stream: VideoStream = container.add_stream(name, rate=self._fps, options=self._encoder.options)
         stream.width, stream.height, stream.pix_fmt = width + width % 2, height + height % 2, "yuv420p"
-        stream.codec_context.time_base = Fraction(1, TICKS)
-        stream.codec_context.colorspace = 1  # ITU 709; players would guess another one for small pictures
+        stream.codec_context.time_base = Fraction(1, self._encoder.ticks)
+        stream.codec_context.colorspace = self._encoder.colors_code  # or players guess by the size of the pictures
         return container, stream
 
     def close(self) -> None:
-        """Finish the file."""
+        """Finish the file.
+
+        Raises:
+            ImageError: the file cannot be written.
+        """
         if self._container is None or self._stream is None:
             return
         container, stream = self._container, self._stream
         self._container = self._stream = None
-        with self._stack:
+        with self._errors(), self._stack:
             container.mux(stream.encode(None))
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        """Say in our words what FFmpeg's libraries refuse."""
+        import av
+
+        try:
+            yield
+        except av.FFmpegError as error:
+            raise ImageError(
+                f"The video {os.fspath(self._path)!r} cannot be written by {self._name} ({error.strerror}). Check that "
+                "there is space for it, and make its pictures smaller where a side has more than 8,192 pixels."
+            ) from error
 
     def __enter__(self) -> Self:
         return self

@@ -17,7 +17,7 @@ Stamp = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class Finding:
     """What was found in a picture, or why it could not be read.
 
     Attributes:
