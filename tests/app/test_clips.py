@@ -40,6 +40,21 @@ def test_a_broken_video_is_called_by_its_own_name(detector, tmp_path):
     assert str(tmp_path) not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.m3u8", "#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:10,\nfile://{secret}\n#EXT-X-ENDLIST\n"),
+        ("a.mp4", "ffconcat version 1.0\nfile {secret}\n"),
+        ("a.sdp", "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=a\nc=IN IP4 127.0.0.1\nt=0 0\nm=video 5004 RTP/AVP 96\n"),
+    ],
+)
+def test_a_list_of_other_files_is_no_video(detector, tmp_path, name, text):
+    secret = write_clip(tmp_path / "secret.ts", draw([STAR], [0.0]) * 3)
+    (tmp_path / name).write_text(text.format(secret=secret), encoding="utf-8")
+    with pytest.raises(ImageError, match=r"holiday\.mp4' is not a video of a kind that the page opens"):
+        next(follow(detector, tmp_path / name, tmp_path))
+
+
 def test_things_are_followed_and_written(detector, tmp_path, monkeypatch):
     monkeypatch.setattr(clips, "REPORT_SECONDS", 0.0)
     path = write_clip(tmp_path / "clip.mp4", draw([STAR, CIRCLE], [number / 25 for number in range(9)]))

@@ -228,12 +228,16 @@ def test_a_video_is_stopped(open_page, server, tmp_path):
     page.get_by_text("Stopped.").wait_for()
     page.wait_for_timeout(1500)
     assert page.locator("#video-summary").inner_text().strip() == "Stopped."
+    (files,) = server.log.parent.glob("groundling-app-*")
+    assert not list(files.glob("made/*/long*"))
     assert "A video was searched: 400" not in server.text
 
 
 def test_the_browser_is_told_to_ask_nobody_else(chromium, server):
     with urllib.request.urlopen(server.address) as answer:
-        assert "default-src 'self' data: blob:" in answer.headers["Content-Security-Policy"]
+        policy = answer.headers["Content-Security-Policy"].split("; ")
+    for rule in ("default-src 'self' data: blob:", "form-action 'self'", "base-uri 'self'", "frame-ancestors 'none'"):
+        assert rule in policy
     page = chromium.new_page()
     page.goto(server.address)
     blocked = """() => new Promise(done => {
@@ -241,7 +245,40 @@ def test_the_browser_is_told_to_ask_nobody_else(chromium, server):
         fetch('https://example.org/picture.png').catch(() => {});
     })"""
     assert page.evaluate(blocked).startswith("https://example.org")
+    sent = """() => new Promise(done => {
+        document.addEventListener('securitypolicyviolation', event => done(event.effectiveDirective));
+        const form = document.createElement('form');
+        form.action = 'https://example.org/';
+        document.body.append(form);
+        form.submit();
+    })"""
+    assert page.evaluate(sent) == "form-action"
     page.close()
+
+
+def test_another_site_cannot_use_the_page(chromium, server):
+    page = chromium.new_page()
+    page.route("http://evil.example/", lambda route: route.fulfill(body="<p>A page of someone else.</p>"))
+    page.goto("http://evil.example/")
+    post = """async address => {
+        const form = new FormData();
+        form.append('files', new Blob(['a']), 'a.png');
+        const answer = await fetch(address, {method: 'POST', mode: 'no-cors', body: form}).catch(() => 'refused');
+        return answer === 'refused' || answer.type;
+    }"""
+    met = []
+    page.on("response", lambda answer: met.append(answer.status))
+    page.evaluate(post, f"{server.address}/gradio_api/upload")
+    assert met in ([], [403])  # a browser may refuse by itself
+    page.goto(f"{server.address}/")
+    page.locator("#detect").wait_for()
+    page.close()
+
+
+def test_the_server_asks_nobody_else(open_page, server, scene):
+    page = open_page()
+    detect(page, scene)
+    assert server.outward.read_text(encoding="utf-8") == ""
 
 
 @pytest.mark.slow

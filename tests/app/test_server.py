@@ -29,6 +29,11 @@ def test_a_busy_port_names_the_next_free_one(taken):
         pass
 
 
+def test_of_two_programs_that_start_only_one_has_the_port():
+    with server.listen("127.0.0.1", 0) as first, pytest.raises(ConfigError, match="is in use by another program"):
+        server.listen("127.0.0.1", first.getsockname()[1])
+
+
 def test_an_address_of_another_computer():
     with pytest.raises(ConfigError, match=r"--host 203\.0\.113\.7 is no address of this computer"):
         server.listen("203.0.113.7", 0)

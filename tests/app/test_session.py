@@ -1,7 +1,7 @@
 """What the page does with a picture, on the bundled model and a drawn scene."""
 
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from groundling.app.session import Choice
 from groundling.errors import ImageError, PromptError
 from groundling.files import BUNDLED_MODEL
 from groundling.pictures.drawing import color_hex
+from groundling.pictures.reading import open_picture
 from groundling.pipeline.detector import Detector
 from groundling.structures.detections import Detections
 from groundling.structures.vocabulary import Vocabulary
@@ -53,7 +54,7 @@ def test_labels_are_read_as_people_type_them(text, labels):
     [
         pytest.param("", "", "No label is given", id="empty"),
         pytest.param(" \n", "a dog", "No label is given", id="only negatives"),
-        pytest.param("a dog", "a dog", "is a label and a negative", id="both"),
+        pytest.param("a dog", "a dog", "It can only be one of them", id="both"),
     ],
 )
 def test_labels_that_cannot_be_used(labels, negatives, message):
@@ -90,8 +91,9 @@ def test_looking_inside_sees_the_same_boxes(detector, searched):
     np.testing.assert_allclose(explanation.detections.scores, searched.candidates.scores, atol=1e-4)
     for choice in (Choice(), Choice(threshold=1)):
         shown = session.choose_explained(explanation, choice)
+        assert shown.detections.image_wh == searched.shown.size
         assert len(shown.detections) == len(session.choose(searched, choice)) == len(shown.token_scores)
-        assert shown.draw_attention("blue oval").width == 448
+        assert shown.draw_map("blue oval").width == searched.shown.width
         assert shown.draw_scores().width > 0
 
 
@@ -185,6 +187,34 @@ def test_a_large_picture_is_shown_smaller_and_saved_whole(detector, tmp_path):
         assert saved.size == (2000, 2000)
 
 
+def pictures_of(thing):
+    """Return the pictures that a search or an explanation keeps in memory."""
+    values = (getattr(thing, field.name) for field in fields(thing))
+    return [value for value in values if isinstance(value, PIL.Image.Image)]
+
+
+def test_a_page_holds_no_picture_in_its_own_size(detector, tmp_path):
+    PIL.Image.new("RGB", (2500, 2000)).save(tmp_path / "large.png")
+    large = session.search(detector, tmp_path / "large.png", "large.png", Vocabulary(LABELS))
+    explanation = session.look_inside(detector, large)
+    held = [*pictures_of(large), *pictures_of(explanation)]
+    assert all(max(picture.size) <= session.LONGEST_SHOWN for picture in held)
+    assert len({id(picture) for picture in held}) == 1
+
+
+def test_a_picture_that_was_let_go_since(detector, tmp_path):
+    path = tmp_path / "scene.png"
+    path.write_bytes(SCENE.read_bytes())
+    kept = session.search(detector, path, "scene.png", Vocabulary(LABELS))
+    path.unlink()
+    found = session.choose(kept, Choice())
+    assert session.draw(kept, found).size == kept.shown.size
+    assert session.save_coco(kept, found, tmp_path).exists()
+    for ask in (lambda: session.look_inside(detector, kept), lambda: session.save_annotated(kept, found, tmp_path)):
+        with pytest.raises(ImageError, match=r"'scene\.png' was let go"):
+            ask()
+
+
 def test_downloads_open_elsewhere(searched, tmp_path):
     found = session.choose(searched, Choice())
     assert Detections.from_json(session.save_json(searched, found, tmp_path).read_text(encoding="utf-8")) == found
@@ -196,7 +226,7 @@ def test_downloads_open_elsewhere(searched, tmp_path):
     corners = [[left, top, left + width, top + height] for left, top, width, height in (a["bbox"] for a in annotations)]
     np.testing.assert_allclose(corners, found.boxes_xyxy, atol=1e-3)
     with PIL.Image.open(session.save_annotated(searched, found, tmp_path)) as saved:
-        assert saved.tobytes() == found.draw(searched.picture).tobytes()
+        assert saved.tobytes() == found.draw(open_picture(SCENE)).tobytes()
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "scene.coco.json",
         "scene.detected.png",

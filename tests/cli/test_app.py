@@ -62,4 +62,4 @@ def test_the_example_runs_and_ends_without_a_trace(tmp_path, signal_number):
     assert list(tmp_path.glob("groundling-app-*"))
     assert running.end(signal_number) == 128 + signal_number
     assert "Traceback" not in running.text
-    assert [path.name for path in tmp_path.iterdir()] == ["log.txt"]
+    assert {path.name for path in tmp_path.iterdir()} == {"log.txt", "outward.txt"}

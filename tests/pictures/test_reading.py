@@ -40,6 +40,21 @@ def as_pixels(picture, **options) -> np.ndarray:
     return picture_tensor(picture, index=0, **options).permute(1, 2, 0).numpy()
 
 
+def test_programs_are_not_opened(tmp_path):
+    Image.new("RGB", (8, 6)).save(tmp_path / "a.eps")
+    with pytest.raises(ImageError, match=r"a.eps' is PostScript, a program that would be run"):
+        open_picture(tmp_path / "a.eps")
+
+
+def test_a_picture_that_is_too_large_says_what_to_do(tmp_path, monkeypatch):
+    Image.new("RGB", (60, 40)).save(tmp_path / "large.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 60 * 40 - 1)
+    assert open_picture(tmp_path / "large.png").size == (60, 40)  # and no warning
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 500)
+    with pytest.raises(ImageError, match=r"large.png' is too large to be held whole .* in tiles: --tile 800"):
+        open_picture(tmp_path / "large.png")
+
+
 def test_sources_of_one_picture_agree(png: Path) -> None:
     text = base64.b64encode(PNG).decode()
     sources = [png, str(png), PNG, text, f"data:image/png;base64,{text}", Image.fromarray(PIXELS), PIXELS]

@@ -2,9 +2,10 @@
 
 import html
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,10 @@ REPORT_SECONDS = 0.5
 
 MOST_ROWS = 200
 """Things that the table lists; the file has all."""
+
+FORMATS = ("mov", "matroska", "avi", "mpegts", "mpeg", "asf", "flv", "ogg", "mxf", "dv", "gif")
+"""FFmpeg's names of files that hold a video themselves. Lists of other files and of addresses are not among them: with
+one, who uploads it could have this computer read any video."""
 
 COLUMNS = ("Id", "Label", "First seen (s)", "Last seen (s)", "Frames", "Best score")
 
@@ -66,7 +71,7 @@ def follow(
     every: int,
     threshold: float,
     folder: Path,
-) -> Iterator[Clip]:
+) -> Generator[Clip, None, None]:
     """Follow things through a video, and say from time to time how far it is; the last value is done.
 
     Args:
@@ -86,6 +91,7 @@ def follow(
     if path is None:
         raise ImageError("No video is given. Drop one into the field on the left.")
     try:
+        _check_format(path)
         yield from _follow(detector, path, Path(name).stem or "video", vocabulary, every, threshold, folder)
     except ImageError as error:
         raise renamed(error, path, name) from error
@@ -111,6 +117,20 @@ def _follow(
         raise ImageError(f"{str(path)!r} has no pictures in it. Give another video.")
     clip.done = True
     yield clip
+
+
+def _check_format(path: Path) -> None:
+    if find_spec("av") is None:
+        return  # `open_source` says so
+    import av
+
+    try:
+        av.open(str(path), options={"format_whitelist": ",".join(FORMATS), "protocol_whitelist": "file"}).close()
+    except (av.FFmpegError, OSError, ValueError) as error:
+        raise ImageError(
+            f"{str(path)!r} is not a video of a kind that the page opens, or it is damaged. "
+            "Use a complete MP4, MOV, MKV, WebM or AVI file."
+        ) from error
 
 
 def rows(clip: Clip) -> list[list[str | float]]:

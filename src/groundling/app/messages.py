@@ -3,6 +3,7 @@
 import functools
 import html
 import logging
+import traceback
 from collections.abc import Callable, Iterator
 from typing import ParamSpec, TypeVar
 
@@ -43,7 +44,10 @@ def told_on_the_way(work: Callable[P, Iterator[R]]) -> Callable[P, Iterator[R]]:
 
 
 def as_message(error: Exception) -> gr.Error:
-    """Say an error in the page; one that is groundling's own fault is logged with its traceback."""
+    """Say an error in the page; of one that is groundling's own fault the log says where it was raised.
+
+    What it says is not logged: it may quote a label or the name of a file.
+    """
     if isinstance(error, gr.Error):
         return error
     if isinstance(error, GroundlingError):
@@ -51,6 +55,7 @@ def as_message(error: Exception) -> gr.Error:
     elif type(error).__name__ == "OutOfMemoryError":
         text = "The device's memory is full. Use a smaller picture, or start groundling app with --dtype bfloat16."
     else:
-        logger.error("A request failed.", exc_info=error)
+        places = "".join(traceback.format_tb(error.__traceback__))
+        logger.error("A request failed with %s, raised at\n%s", type(error).__name__, places.rstrip())
         text = "Something went wrong in groundling itself. The terminal that runs it says what."
     return gr.Error(html.escape(text, quote=False), print_exception=False)

@@ -6,14 +6,15 @@ from pathlib import Path
 import gradio as gr
 
 from groundling.app.picture_tab import add_picture_tab
-from groundling.app.temporary import KEPT_SECONDS, TemporaryFiles
+from groundling.app.temporary import CHECK_SECONDS, KEPT_SECONDS, TemporaryFiles
 from groundling.app.video_tab import add_video_tab
 from groundling.pipeline.detector import Detector
 
 TITLE = "groundling"
-CHECK_SECONDS = 600  # how often old uploads are looked for
 MOST_WAITING = 64  # requests in the queue; more are told that it is full
-MOST_SESSIONS = 64  # pictures that are held for pages; the page that was not used for longest loses its own
+MOST_SESSIONS = (
+    32  # pages whose results are held, 50 MB each at most; the page that was not used for longest loses its own
+)
 
 STYLE = Path(__file__).with_name("page.css")
 
@@ -30,7 +31,7 @@ def build_page(detector: Detector, files: TemporaryFiles, model: str, *, example
     """
     # No request may leave the machine: neither figures of use nor a look for newer releases.
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(CHECK_SECONDS, KEPT_SECONDS)) as blocks:
-        gr.HTML(_header(model, local=local))
+        gr.HTML(_header(model, bundled=example, local=local))
         with gr.Tabs():
             with gr.Tab("Picture"):
                 add_picture_tab(detector, files, example=example)
@@ -52,11 +53,12 @@ def theme() -> gr.Theme:
     )
 
 
-def _header(model: str, *, local: bool) -> str:
+def _header(model: str, *, bundled: bool, local: bool) -> str:
+    known = ", which knows drawn shapes only" if bundled else ""
     privacy = (
         "Nothing leaves this computer." if local else "Pictures go to the computer that serves this page, no further."
     )
     return (
         '<header class="top"><h1>groundling</h1>'
-        f"<p>Name what you want to find. Model: <b>{html.escape(model)}</b>. {privacy}</p></header>"
+        f"<p>Name what you want to find. Model: <b>{html.escape(model)}</b>{known}. {privacy}</p></header>"
     )

@@ -13,9 +13,6 @@ MOST_OWN = 12
 
 PICTURE_HEIGHT = 440  # pixels on the screen
 
-LABELS_HELP = "What to find: one a line, or separated by commas."
-LABELS_EXAMPLE = "a cat\na remote control"
-
 
 class Inputs(NamedTuple):
     """What is looked for, and where."""
@@ -75,9 +72,7 @@ def add_inputs(*, example: bool) -> Inputs:
     picture = gr.Image(
         label="Picture", sources=["upload", "webcam", "clipboard"], type="filepath", height=300, elem_id="picture"
     )
-    labels = gr.Textbox(
-        label="Labels", info=LABELS_HELP, placeholder=LABELS_EXAMPLE, lines=3, max_lines=12, elem_id="labels"
-    )
+    labels = add_labels("labels")
     negatives = gr.Textbox(
         label="But not (optional)",
         info="Look-alikes: what is more like one of these than like a label is left out.",
@@ -127,29 +122,42 @@ def _add_inside() -> Inside:
     return Inside(look, word, kind, overlay, _shown("scores", height=None, form="png"))
 
 
+def add_slider(
+    key: str, label: str, help_text: str, value: float, *, least: float = 0, most: float = 1, step: float = 0.01
+) -> gr.Slider:
+    """Lay out a slider with a line that says what it does."""
+    return gr.Slider(least, most, value, step=step, label=label, info=help_text, buttons=[], elem_id=key)
+
+
+def add_labels(key: str) -> gr.Textbox:
+    """Lay out the field for labels."""
+    return gr.Textbox(
+        label="Labels",
+        info="What to find: one a line, or separated by commas.",
+        placeholder="red star\nblue circle",
+        lines=3,
+        max_lines=12,
+        elem_id=key,
+    )
+
+
 def add_sliders() -> Sliders:
     """Lay out the sliders."""
     start = Choice()
     with gr.Row():
-        threshold = gr.Slider(
-            session.LOWEST_THRESHOLD,
-            1,
+        threshold = add_slider(
+            "threshold",
+            "Threshold",
+            "Boxes that score more are shown.",
             start.threshold,
-            step=0.01,
-            label="Threshold",
-            info="Boxes that score more are shown.",
-            buttons=[],
-            elem_id="threshold",
+            least=session.LOWEST_THRESHOLD,
         )
-        nms = gr.Slider(
-            0,
-            session.KEEP_ALL,
+        nms = add_slider(
+            "nms",
+            "Overlap",
+            "Of boxes of one label that overlap more, the best is shown.",
             start.nms_iou,
-            step=0.01,
-            label="Overlap",
-            info="Of boxes of one label that overlap more, the best is shown.",
-            buttons=[],
-            elem_id="nms",
+            most=session.KEEP_ALL,
         )
     with gr.Accordion("A threshold for each label", open=False, elem_id="own"):
         gr.HTML(

@@ -24,7 +24,7 @@ from groundling.app.parts import (
     add_sliders,
     read_choice,
 )
-from groundling.app.session import Choice, Search
+from groundling.app.session import Choice, SearchedPicture
 from groundling.app.temporary import KEPT_SECONDS, TemporaryFiles
 from groundling.data.scenes import make_scene
 from groundling.pipeline.detector import Detector
@@ -36,7 +36,7 @@ logger = logging.getLogger(__name__)
 SHOW_RESULT = "() => document.querySelector('#found')?.scrollIntoView({block: 'nearest', behavior: 'smooth'})"
 """On a narrow screen the result stands below what was asked."""
 
-Saver = Callable[[Search, Detections, Path], Path]
+Saver = Callable[[SearchedPicture, Detections, Path], Path]
 DOWNLOADS: tuple[tuple[str, str, Saver], ...] = (
     ("save-picture", "Save picture", session.save_annotated),
     ("save-json", "Save JSON", session.save_json),
@@ -57,7 +57,7 @@ def add_picture_tab(detector: Detector, files: TemporaryFiles, *, example: bool)
             sliders = add_sliders()
             with gr.Row():
                 saves = [gr.Button(name, elem_id=key, size="sm", interactive=False) for key, name, _ in DOWNLOADS]
-    _answer_detect(detector, searched, inputs, results, sliders, [*saves, inside.look])
+    _answer_detect(detector, files, searched, inputs, results, sliders, [*saves, inside.look])
     gr.on(
         [slider.input for slider in sliders.all],
         told(_move),
@@ -74,6 +74,7 @@ def add_picture_tab(detector: Detector, files: TemporaryFiles, *, example: bool)
 
 def _answer_detect(
     detector: Detector,
+    files: TemporaryFiles,
     searched: gr.State,
     inputs: Inputs,
     results: Results,
@@ -83,7 +84,7 @@ def _answer_detect(
     def detect(upload: dict[str, Any] | None, labels: str, negatives: str, *choice: Any) -> tuple[Any, ...]:
         began = time.perf_counter()
         vocabulary = session.read_vocabulary(labels, negatives)
-        found = session.search(detector, *uploaded(upload), vocabulary)
+        found = session.search(detector, *uploaded(upload, files), vocabulary)
         _log_run(found, time.perf_counter() - began)
         before = read_choice(*choice)
         own = session.best_labels(found, MOST_OWN)
@@ -108,7 +109,7 @@ def _answer_detect(
 def _answer_look(detector: Detector, searched: gr.State, sliders: Sliders, inside: Inside) -> None:
     explained = gr.State(None, time_to_live=KEPT_SECONDS)
 
-    def look(searched: Search | None, word: str | None, kind: MapKind, *choice: Any) -> tuple[Any, ...]:
+    def look(searched: SearchedPicture | None, word: str | None, kind: MapKind, *choice: Any) -> tuple[Any, ...]:
         began = time.perf_counter()
         kept = session.still_there(searched)
         explanation = session.look_inside(detector, kept)
@@ -121,7 +122,7 @@ def _answer_look(detector: Detector, searched: gr.State, sliders: Sliders, insid
         if explanation is None or word is None:
             return None, None
         shown = session.choose_explained(explanation, read_choice(*choice))
-        return session.in_shown_size(shown.draw_attention(word, kind)), shown.draw_scores()
+        return session.in_shown_size(shown.draw_map(word, kind)), shown.draw_scores()
 
     pictures = [inside.overlay, inside.scores]
     shown = [inside.word, inside.kind, *sliders.inputs]
@@ -133,7 +134,14 @@ def _answer_look(detector: Detector, searched: gr.State, sliders: Sliders, insid
         **MODEL,
     )
     moved = [slider.release for slider in sliders.all]
-    gr.on([inside.word.input, inside.kind.input, *moved], told(redraw), [explained, *shown], pictures, **CHEAP)
+    gr.on(
+        [inside.word.input, inside.kind.input, *moved],
+        told(redraw),
+        [explained, *shown],
+        pictures,
+        trigger_mode="always_last",  # else a click would be lost while the one before is answered
+        **CHEAP,
+    )
     searched.change(
         lambda: (None, gr.update(choices=[], value=None), None, None),
         None,
@@ -143,19 +151,19 @@ def _answer_look(detector: Detector, searched: gr.State, sliders: Sliders, insid
 
 
 def _maker(save: Saver, files: TemporaryFiles) -> Callable[..., str]:
-    def make(searched: Search | None, *choice: Any) -> str:
+    def make(searched: SearchedPicture | None, *choice: Any) -> str:
         kept = session.still_there(searched)
         return str(save(kept, session.choose(kept, read_choice(*choice)), files.new_folder()))
 
     return make
 
 
-def _move(searched: Search | None, *choice: Any) -> Any:
+def _move(searched: SearchedPicture | None, *choice: Any) -> Any:
     """Answer to a slider."""
     return gr.skip() if searched is None else _show(searched, read_choice(*choice))
 
 
-def _show(searched: Search, choice: Choice) -> tuple[Any, ...]:
+def _show(searched: SearchedPicture, choice: Choice) -> tuple[Any, ...]:
     """Return the values of `Results`."""
     found = session.choose(searched, choice)
     summary = session.summary(searched, found) + session.legend_html(session.legend(found))
@@ -170,8 +178,8 @@ def _example(files: TemporaryFiles) -> tuple[str, str]:
     return str(path), "\n".join(sorted({thing.name for thing in scene.things}))
 
 
-def _log_run(searched: Search, seconds: float) -> None:
-    width, height = searched.picture.size
+def _log_run(searched: SearchedPicture, seconds: float) -> None:
+    width, height = searched.candidates.image_wh
     logger.info(
         "The model ran: a picture of %d x %d pixels, %d labels, %d boxes above %g, %.2f s.",
         width,

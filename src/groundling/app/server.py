@@ -28,10 +28,20 @@ ONLY_FROM_HERE = "; ".join(
         "default-src 'self' data: blob:",
         "script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:",
         "style-src 'self' 'unsafe-inline'",
+        "object-src 'none'",
+        "form-action 'self'",
+        "base-uri 'self'",
         "frame-ancestors 'none'",
     ]
 )
-"""Forbids browsers to load anything from elsewhere, or to send anything there, whatever the page asks for."""
+"""Forbids browsers to load anything from elsewhere, to send forms or requests of scripts there, and to show the page
+inside another one. It does not keep anyone from following a link."""
+
+HEADERS = [
+    ("Content-Security-Policy", ONLY_FROM_HERE),
+    ("Cross-Origin-Resource-Policy", "same-origin"),
+    ("X-Content-Type-Options", "nosniff"),
+]
 
 TERMINATED = 143  # the exit status that a shell expects after SIGTERM
 
@@ -47,7 +57,7 @@ def check_installed() -> None:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Take a port; nothing is served yet.
+    """Take a port; nothing is served yet, and who comes waits.
 
     Args:
         host: a name or address of this machine.
@@ -105,24 +115,24 @@ def serve(
     with TemporaryFiles() as files, _gradio_settings(files), _ending_in_order():
         import uvicorn
 
+        from groundling.app.gate import Gate
         from groundling.app.page import build_page
 
         local = is_local(listening.getsockname()[0])
-        site = _site(build_page(detector, files, model, example=example, local=local))
+        site = _site(build_page(detector, files, model, example=example, local=local), files)
         settings = uvicorn.Config(
-            site,
+            Gate(site, files, local=local),
             log_level="warning",
             access_log=False,
-            headers=[("Content-Security-Policy", ONLY_FROM_HERE)],
+            headers=HEADERS,
             timeout_graceful_shutdown=CLOSING_SECONDS,
             lifespan="on",
         )
-        listening.listen(settings.backlog)  # who comes before the first answer waits for it
         ready()
         uvicorn.Server(settings).run(sockets=[listening])
 
 
-def _site(page: "Blocks") -> "FastAPI":
+def _site(page: "Blocks", files: TemporaryFiles) -> "FastAPI":
     import gradio as gr
     from fastapi import FastAPI
 
@@ -133,6 +143,7 @@ def _site(page: "Blocks") -> "FastAPI":
         page,
         path="/",
         app_kwargs={"openapi_url": None},
+        allowed_paths=[str(files.made)],  # to be handed out by handlers; no one can ask for them, see Gate
         footer_links=[],
         run_history=False,
         show_error=False,
@@ -144,6 +155,7 @@ def _site(page: "Blocks") -> "FastAPI":
         theme=theme(),
         css_paths=[STYLE],
     )
+    page.has_launched = True  # only then does Gradio refuse to copy files that were not uploaded
     return site
 
 
@@ -154,6 +166,7 @@ def _bind(host: str, port: int) -> socket.socket:
         if sys.platform != "win32":  # there it would let two servers take one port
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(place)
+        listening.listen()  # only then is the port taken: two programs can bind one that nobody listens to
     except OSError:
         listening.close()
         raise

@@ -4,10 +4,9 @@ The model runs once, with a threshold that no slider goes below; the sliders cho
 """
 
 import html
-import json
 import re
-import tempfile
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -18,6 +17,7 @@ import PIL.Image
 import torch
 from numpy.typing import NDArray
 
+from groundling.app.temporary import let_go
 from groundling.data.record import Record, one_label_each
 from groundling.data.writers.coco import ANNOTATIONS, CocoWriter
 from groundling.errors import ImageError, PromptError
@@ -27,7 +27,7 @@ from groundling.pictures.reading import open_picture
 from groundling.pipeline.detector import Detector
 from groundling.pipeline.explain import explain
 from groundling.postprocess.nms import class_wise_nms
-from groundling.postprocess.select import MERGE_IOU
+from groundling.postprocess.select import NMS_IOU
 from groundling.structures.detections import Detections
 from groundling.structures.explanation import Explanation
 from groundling.structures.vocabulary import Vocabulary
@@ -69,24 +69,24 @@ class Choice:
     """
 
     threshold: float = 0.3
-    nms_iou: float = MERGE_IOU
+    nms_iou: float = NMS_IOU
     own: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Search:
-    """One picture that was searched.
+class SearchedPicture:
+    """One picture that was searched; the picture itself stays on the disk, since many pages may hold one.
 
     Attributes:
         name: the picture's file name, without its folder.
-        picture: upright RGB, in its own size.
-        shown: the same in the size that the page shows.
+        path: where the upload stands.
+        shown: the picture, upright RGB, in the size that the page shows.
         vocabulary: what was looked for.
         candidates: all that any position of the sliders can show, best first.
     """
 
     name: str
-    picture: PIL.Image.Image
+    path: Path
     shown: PIL.Image.Image
     vocabulary: Vocabulary
     candidates: Detections
@@ -110,7 +110,7 @@ def read_vocabulary(labels: str | None, negatives: str | None) -> Vocabulary:
     return Vocabulary(words, negatives=read_labels(negatives))
 
 
-def search(detector: Detector, path: Path | None, name: str, vocabulary: Vocabulary) -> Search:
+def search(detector: Detector, path: Path | None, name: str, vocabulary: Vocabulary) -> SearchedPicture:
     """Run the model on a picture file, once.
 
     Args:
@@ -125,14 +125,18 @@ def search(detector: Detector, path: Path | None, name: str, vocabulary: Vocabul
     """
     if path is None:
         raise ImageError("No picture is given. Drop one into the field on the left, or take one with the camera.")
+    picture = _open(path, name)
+    candidates = detector(picture, vocabulary, threshold=LOWEST_THRESHOLD, nms_iou=KEEP_ALL)
+    return SearchedPicture(name, path, in_shown_size(picture), vocabulary, replace(candidates, source=name))
+
+
+def _open(path: Path, name: str) -> PIL.Image.Image:
     if not path.exists():
-        raise ImageError(f"{name!r} was let go, as all uploads are after an hour. Drop it into the field again.")
+        raise let_go(name)
     try:
-        picture = open_picture(path)
+        return open_picture(path)
     except ImageError as error:
         raise renamed(error, path, name) from error
-    candidates = detector(picture, vocabulary, threshold=LOWEST_THRESHOLD, nms_iou=KEEP_ALL)
-    return Search(name, picture, in_shown_size(picture), vocabulary, replace(candidates, source=name))
 
 
 def renamed(error: ImageError, path: Path, name: str) -> ImageError:
@@ -140,24 +144,28 @@ def renamed(error: ImageError, path: Path, name: str) -> ImageError:
     return ImageError(str(error).replace(str(path), name))
 
 
-def choose(searched: Search, choice: Choice) -> Detections:
+def choose(searched: SearchedPicture, choice: Choice) -> Detections:
     """Return what the model would have found with these thresholds, without running it."""
     return searched.candidates[_chosen_rows(searched.candidates, choice)]
 
 
-def look_inside(detector: Detector, searched: Search) -> Explanation:
-    """Run the model once more and keep what it saw, for all candidates.
+def look_inside(detector: Detector, searched: SearchedPicture) -> Explanation:
+    """Run the model once more and keep what it saw, for all candidates; its picture has the size that the page shows.
 
     Raises:
+        ImageError: the upload was let go.
         PromptError: the labels do not fit into one prompt.
     """
-    return explain(detector, searched.picture, searched.vocabulary, threshold=LOWEST_THRESHOLD, nms_iou=KEEP_ALL)
+    picture = _open(searched.path, searched.name)
+    explanation = explain(detector, picture, searched.vocabulary, threshold=LOWEST_THRESHOLD, nms_iou=KEEP_ALL)
+    return replace(explanation, picture=searched.shown)
 
 
 def choose_explained(explanation: Explanation, choice: Choice) -> Explanation:
-    """Keep the boxes that `choose` keeps."""
+    """Keep the boxes that `choose` keeps, in pixels of the explanation's picture."""
     kept = _chosen_rows(explanation.detections, choice)
-    return replace(explanation, detections=explanation.detections[kept], token_scores=explanation.token_scores[kept])
+    shown = _scaled(explanation.detections[kept], explanation.picture.size)
+    return replace(explanation, detections=shown, token_scores=explanation.token_scores[kept])
 
 
 def _chosen_rows(found: Detections, choice: Choice) -> NDArray[np.int64]:
@@ -169,7 +177,7 @@ def _chosen_rows(found: Detections, choice: Choice) -> NDArray[np.int64]:
     return rows
 
 
-def still_there(searched: Search | None) -> Search:
+def still_there(searched: SearchedPicture | None) -> SearchedPicture:
     """Return a search that the page still holds.
 
     Raises:
@@ -180,7 +188,7 @@ def still_there(searched: Search | None) -> Search:
     return searched
 
 
-def summary(searched: Search, found: Detections) -> str:
+def summary(searched: SearchedPicture, found: Detections) -> str:
     """Say in HTML how much is shown of how much."""
     count = "1 box" if len(found) == 1 else f"{len(found)} boxes"
     total = len(searched.candidates)
@@ -190,20 +198,24 @@ def summary(searched: Search, found: Detections) -> str:
     return f"<p><b>{count}</b> of {total} above the lowest threshold.{hint}</p>"
 
 
-def best_labels(searched: Search, count: int) -> list[str]:
+def best_labels(searched: SearchedPicture, count: int) -> list[str]:
     """Return the labels of the `count` best-scoring ones that have candidates, in the caller's order."""
     found = searched.candidates.label_ids.tolist()  # best first
     best = list(dict.fromkeys(found))[:count]
     return [searched.candidates.labels[label_id] for label_id in sorted(best)]
 
 
-def draw(searched: Search, found: Detections) -> PIL.Image.Image:
+def draw(searched: SearchedPicture, found: Detections) -> PIL.Image.Image:
     """Draw boxes on the picture in the size that the page shows."""
-    if searched.shown.size == found.image_wh:
-        return found.draw(searched.shown)
-    scale = np.divide(searched.shown.size, found.image_wh).astype(np.float32)
-    boxes = found.boxes_xyxy * np.tile(scale, 2)
-    return replace(found, boxes_xyxy=boxes, image_wh=searched.shown.size).draw(searched.shown)
+    return _scaled(found, searched.shown.size).draw(searched.shown)
+
+
+def _scaled(found: Detections, image_wh: tuple[int, int]) -> Detections:
+    """Return boxes as they stand in the picture in another size."""
+    if image_wh == found.image_wh:
+        return found
+    scale = np.divide(image_wh, found.image_wh).astype(np.float32)
+    return replace(found, boxes_xyxy=found.boxes_xyxy * np.tile(scale, 2), image_wh=image_wh)
 
 
 def in_shown_size(picture: PIL.Image.Image) -> PIL.Image.Image:
@@ -239,35 +251,41 @@ def legend_html(chips: list[Chip]) -> str:
     return f'<ul class="legend">{shown}</ul>'
 
 
-def save_json(searched: Search, found: Detections, folder: Path) -> Path:
+def save_json(searched: SearchedPicture, found: Detections, folder: Path) -> Path:
     """Write what is shown as `Detections.from_json` reads it."""
     path = folder / f"{_stem(searched)}.json"
     write_text(path, found.to_json() + "\n")
     return path
 
 
-def save_coco(searched: Search, found: Detections, folder: Path) -> Path:
-    """Write what is shown as COCO annotations, with a `score` in each."""
+def save_coco(searched: SearchedPicture, found: Detections, folder: Path) -> Path:
+    """Write what is shown as COCO annotations, with a `score` in each, in a folder of its own."""
     positive_NL = one_label_each(found.label_ids.tolist(), len(found.labels))
-    record = Record(searched.name, searched.picture, found.image_wh, found.labels, found.boxes_xyxy, positive_NL)
-    with tempfile.TemporaryDirectory() as temporary:
-        writer = CocoWriter(Path(temporary), found.labels)
+    record = Record(
+        searched.name,
+        searched.path,
+        found.image_wh,
+        found.labels,
+        found.boxes_xyxy,
+        positive_NL,
+        score_N=found.scores,
+    )
+    with closing(CocoWriter(folder, found.labels)) as writer:
         writer.add(record, searched.name)
         writer.finish()
-        content = json.loads((Path(temporary) / ANNOTATIONS).read_text(encoding="utf-8"))
-    for annotation, score in zip(content["annotations"], found.scores.tolist(), strict=True):
-        annotation["score"] = round(score, 6)
-    path = folder / f"{_stem(searched)}.coco.json"
-    write_text(path, json.dumps(content) + "\n")
-    return path
+    return (folder / ANNOTATIONS).rename(folder / f"{_stem(searched)}.coco.json")
 
 
-def save_annotated(searched: Search, found: Detections, folder: Path) -> Path:
-    """Write the picture in its own size with the boxes that are shown, as PNG."""
+def save_annotated(searched: SearchedPicture, found: Detections, folder: Path) -> Path:
+    """Write the picture in its own size with the boxes that are shown, as PNG.
+
+    Raises:
+        ImageError: the upload was let go.
+    """
     path = folder / f"{_stem(searched)}.detected.png"
-    save_picture(found.draw(searched.picture), path)
+    save_picture(found.draw(_open(searched.path, searched.name)), path)
     return path
 
 
-def _stem(searched: Search) -> str:
+def _stem(searched: SearchedPicture) -> str:
     return Path(searched.name).stem or "picture"

@@ -112,11 +112,8 @@ def convert(  # noqa: PLR0913  (one parameter for each option)
     with counted("converting", "records") as advance:
         done = convert_dataset(dataset, destination, to.value, copy=copy, overwrite=overwrite, progress=advance)
     allow_any_letter()
-    pictures = (
-        "without pictures"
-        if to in (WrittenFormat.csv, WrittenFormat.parquet)
-        else f"pictures {'copied' if copy else 'linked'}"
-    )
+    is_table = to in (WrittenFormat.csv, WrittenFormat.parquet)
+    pictures = "without pictures" if is_table else f"pictures {'copied' if copy else 'linked'}"
     typer.echo(f"wrote {destination}: {done.records} records as {to.value}, {pictures}")
     for what, count in done.left_out.items():
         typer.echo(f"groundling: {to.value} cannot hold: {what} ({count})", err=True)

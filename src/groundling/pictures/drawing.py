@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 FONT_PER_SIDE = 0.026  # text height as part of the picture's mean side: 14 pixels at 640 x 480
 SMALLEST_FONT = 10  # pixels; below that no letter can be read
 LINE_PER_SIDE = 0.0035
+BOX_PER_FONT = 2  # a large picture of many small things would be all letters
 MOST_CAPTIONS = 150  # more cover the picture, and finding room for them takes seconds
 
 
@@ -55,9 +56,9 @@ def draw_boxes(
     check_size(scene.size, image_wh)
     if len(boxes_xyxy) == 0:
         return scene
-    side = mean_side(scene)
-    thickness = max(1, round(side * LINE_PER_SIDE))
-    font_size = letter_height(scene)
+    small = smaller_for(boxes_xyxy, scene)
+    thickness = max(1, round(mean_side(scene) * LINE_PER_SIDE * small))
+    font_size = max(SMALLEST_FONT, round(letter_height(scene) * small))
     font_file = font_path("".join(label for label, _ in captions) + "0123456789.")
     padding = max(2, font_size // 4)
     palette = supervision.ColorPalette.DEFAULT
@@ -95,6 +96,16 @@ def check_size(size_wh: tuple[int, int], image_wh: tuple[int, int]) -> None:
 def mean_side(picture: "PIL.Image.Image") -> float:
     """Return the side of a square as large as the picture, pixels."""
     return float((picture.width * picture.height) ** 0.5)
+
+
+def smaller_for(boxes_xyxy: NDArray[np.float32], picture: "PIL.Image.Image") -> float:
+    """Return by how much letters and lines are made smaller, 0 to 1, so that they do not hide small boxes.
+
+    Half of the boxes are at least `BOX_PER_FONT` letters high or wide.
+    """
+    sides = boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]
+    middle = float(np.median(np.sqrt(sides[:, 0] * sides[:, 1])))
+    return min(1.0, middle / (BOX_PER_FONT * letter_height(picture)))
 
 
 def letter_height(picture: "PIL.Image.Image") -> int:

@@ -46,10 +46,18 @@ def open_picture(source: str | Path | bytes) -> Image.Image:
         if content.stat().st_size == 0:
             raise ImageError(f"{name} is empty: the file has 0 bytes. Copy or download it again.")
     try:
-        with Image.open(content) as image:
-            return rgb_picture(image, name, warn=False)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # a large picture is no attack by itself
+            with Image.open(content) as image:
+                if image.format == "EPS":
+                    raise ImageError(f"{name} is PostScript, a program that would be run. Convert it to PNG or JPEG.")
+                return rgb_picture(image, name, warn=False)
     except ImageError:
         raise
+    except Image.DecompressionBombError as error:
+        raise ImageError(
+            f"{name} is too large to be held whole ({error}). Search it in tiles: --tile 800, or tiles=Tiles(800)."
+        ) from error
     except Exception as error:  # Pillow's readers raise many kinds for a damaged file
         raise ImageError(
             f"{name} is not a readable picture ({type(error).__name__}: {error}). "

@@ -42,6 +42,7 @@ class Writer(Protocol):
 
     def close(self) -> None:
         """Let go of open files, also of unfinished ones. It may be called at any time and raises nothing."""
+        return None  # noqa: RET501  (there may be none)
 
 
 class NamedObject(NamedTuple):
