@@ -92,4 +92,4 @@ def _model(detector: Detector) -> str:
 
 def _shown(value: object) -> str:
     text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 80 else f"{text[:79]}…"
+    return text if len(text) <= 100 else f"{text[:40]}…{text[-59:]}"  # paths differ at their ends

@@ -40,11 +40,7 @@ def open_picture(source: str | Path | bytes) -> Image.Image:
         content = io.BytesIO(_download(source))
     else:
         content = _file_or_base64(source, name)
-    if isinstance(content, Path):
-        if not content.is_file():
-            raise ImageError(f"There is no picture file {name}. Check the path.")
-        if content.stat().st_size == 0:
-            raise ImageError(f"{name} is empty: the file has 0 bytes. Copy or download it again.")
+    _check_file(content, name)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # a large picture is no attack by itself
@@ -63,6 +59,13 @@ def open_picture(source: str | Path | bytes) -> Image.Image:
             f"{name} is not a readable picture ({type(error).__name__}: {error}). "
             "Give a JPEG, PNG, WebP, TIFF, BMP or GIF file, complete and undamaged."
         ) from error
+
+
+def _check_file(content: io.BytesIO | Path, name: str) -> None:
+    if isinstance(content, Path) and not content.is_file():
+        raise ImageError(f"There is no picture file {name}. Check the path.")
+    if isinstance(content, Path) and content.stat().st_size == 0:
+        raise ImageError(f"{name} is empty: the file has 0 bytes. Copy or download it again.")
 
 
 def rgb_picture(image: Image.Image, name: str, *, warn: bool = True) -> Image.Image:

@@ -227,7 +227,7 @@ def test_what_is_no_video_is_refused(
 
 @pytest.mark.parametrize("fps", [0, -1, float("nan"), float("inf")])
 def test_a_frame_rate_must_be_one(fps: float, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="fps must be 0.001 to 100000"):
+    with pytest.raises(ConfigError, match=r"fps must be 0\.001 to 100000"):
         open_source(tmp_path, fps=fps)
 
 
