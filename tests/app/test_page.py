@@ -164,6 +164,7 @@ def test_the_camera(open_page, server):
     runs = server.runs
     page.get_by_label("Capture from camera").click()
     page.get_by_text("Click to Access Webcam").click()
+    page.wait_for_function("[...document.querySelectorAll('video')].some(v => v.readyState >= 2 && v.videoWidth > 0)")
     page.get_by_label("capture photo").click()
     page.locator("#picture img").wait_for()
     page.locator("#labels textarea").fill("green circle")
