@@ -48,8 +48,6 @@ def test_programs_are_not_opened(tmp_path):
 
 def test_a_picture_that_is_too_large_says_what_to_do(tmp_path, monkeypatch):
     Image.new("RGB", (60, 40)).save(tmp_path / "large.png")
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 60 * 40 - 1)
-    assert open_picture(tmp_path / "large.png").size == (60, 40)  # and no warning
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 500)
     with pytest.raises(ImageError, match=r"large.png' is too large to be held whole .* in tiles: --tile 800"):
         open_picture(tmp_path / "large.png")

@@ -42,12 +42,10 @@ def open_picture(source: str | Path | bytes) -> Image.Image:
         content = _file_or_base64(source, name)
     _check_file(content, name)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # a large picture is no attack by itself
-            with Image.open(content) as image:
-                if image.format == "EPS":
-                    raise ImageError(f"{name} is PostScript, a program that would be run. Convert it to PNG or JPEG.")
-                return rgb_picture(image, name, warn=False)
+        with Image.open(content) as image:
+            if image.format == "EPS":
+                raise ImageError(f"{name} is PostScript, a program that would be run. Convert it to PNG or JPEG.")
+            return rgb_picture(image, name, warn=False)
     except ImageError:
         raise
     except Image.DecompressionBombError as error:
