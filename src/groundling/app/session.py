@@ -27,7 +27,7 @@ from groundling.pictures.reading import open_picture
 from groundling.pipeline.detector import Detector
 from groundling.pipeline.explain import explain
 from groundling.postprocess.nms import class_wise_nms
-from groundling.postprocess.select import NMS_IOU
+from groundling.postprocess.select import NMS_IOU, THRESHOLD
 from groundling.structures.detections import Detections
 from groundling.structures.explanation import Explanation
 from groundling.structures.vocabulary import Vocabulary
@@ -68,7 +68,7 @@ class Choice:
         own: for a label its threshold, in place of the general one.
     """
 
-    threshold: float = 0.3
+    threshold: float = THRESHOLD
     nms_iou: float = NMS_IOU
     own: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
 

@@ -26,7 +26,15 @@ from groundling.pipeline.prompt_encoding import PromptEncoding
 from groundling.pipeline.results import to_detections
 from groundling.pipeline.stages import Labels, Stages
 from groundling.postprocess.label_scores import Aggregation
-from groundling.postprocess.select import NMS_IOU, Selection, SelectionRules, Words, choose_boxes, score_boxes
+from groundling.postprocess.select import (
+    NMS_IOU,
+    THRESHOLD,
+    Selection,
+    SelectionRules,
+    Words,
+    choose_boxes,
+    score_boxes,
+)
 from groundling.processing.processor import GroundingDinoProcessor
 from groundling.structures.detections import Detections
 from groundling.structures.features import TextFeatures
@@ -133,7 +141,7 @@ class Detector(Stages):
         image: Picture,
         labels: Labels,
         *,
-        threshold: float = 0.3,
+        threshold: float = THRESHOLD,
         top_k: int | None = None,
         nms_iou: float | None = NMS_IOU,
         nms_across_labels: bool = False,
@@ -181,7 +189,7 @@ class Detector(Stages):
         labels: Labels | Sequence[Labels],
         *,
         batch_size: int = 1,
-        threshold: float = 0.3,
+        threshold: float = THRESHOLD,
         top_k: int | None = None,
         nms_iou: float | None = NMS_IOU,
         nms_across_labels: bool = False,
@@ -248,7 +256,7 @@ class Detector(Stages):
         image: Picture,
         labels: Labels,
         *,
-        threshold: float = 0.3,
+        threshold: float = THRESHOLD,
         top_k: int | None = None,
         nms_iou: float | None = NMS_IOU,
         allow_url: bool = False,

@@ -19,7 +19,7 @@ from groundling.pipeline.pictures import Picture, read_picture
 from groundling.pipeline.prompt_encoding import PromptEncoding
 from groundling.pipeline.results import check_finite, to_detections
 from groundling.pipeline.stages import Labels, Stages
-from groundling.postprocess.select import NMS_IOU, SelectionRules, Words, choose_boxes, score_boxes
+from groundling.postprocess.select import NMS_IOU, THRESHOLD, SelectionRules, Words, choose_boxes, score_boxes
 from groundling.structures.explanation import Explanation
 from groundling.structures.features import EnhancedFeatures, ImageFeatures, Prediction, TextFeatures
 from groundling.structures.prompt import PromptSet
@@ -30,7 +30,7 @@ def explain(
     image: Picture,
     labels: Labels,
     *,
-    threshold: float = 0.3,
+    threshold: float = THRESHOLD,
     top_k: int | None = None,
     nms_iou: float | None = NMS_IOU,
     allow_url: bool = False,

@@ -16,6 +16,9 @@ from groundling.postprocess.label_scores import Aggregation, check_aggregation, 
 from groundling.postprocess.nms import class_wise_nms, without_groups
 from groundling.structures.prompt import NEGATIVE
 
+THRESHOLD = 0.3
+"""Score that boxes must exceed unless a caller or a label says otherwise; chosen by hand, see docs/calibration.md."""
+
 NMS_IOU = 0.7
 """Overlap from which two boxes of one label are taken for the same thing.
 
@@ -39,7 +42,7 @@ class SelectionRules:
         ConfigError: a number is outside its range, or the aggregation does not exist.
     """
 
-    threshold: float = 0.3
+    threshold: float = THRESHOLD
     top_k: int | None = None
     nms_iou: float | None = NMS_IOU
     nms_across_labels: bool = False

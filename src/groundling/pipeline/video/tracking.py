@@ -12,7 +12,7 @@ from groundling.errors import ConfigError, ImageError
 from groundling.pipeline.video.frames import Frame, Source
 from groundling.pipeline.video.identities import WEAK, Identities
 from groundling.pipeline.video.sources import Footage, open_source
-from groundling.postprocess.select import SelectionRules
+from groundling.postprocess.select import THRESHOLD, SelectionRules
 from groundling.structures.detections import Detections
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def track(  # noqa: PLR0913  (one parameter for each option)
     labels: "Labels",
     *,
     every: int = 1,
-    threshold: float = 0.3,
+    threshold: float = THRESHOLD,
     nms_iou: float | None = 0.5,
     remember: float = 1.0,
     fps: float | None = None,
