@@ -75,9 +75,7 @@ def test_a_rotated_photograph_is_drawn_upright():
 
 
 def test_another_picture_is_refused():
-    with pytest.raises(
-        ImageError, match="belong to a picture of 64 x 48 pixels, but the picture to draw on has 48 x 64"
-    ):
+    with pytest.raises(ImageError, match="belong to a picture of 64 x 48 pixels, but the picture given has 48 x 64"):
         build((64, 48)).draw(PIL.Image.new("RGB", (48, 64)))
 
 

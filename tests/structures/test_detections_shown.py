@@ -14,6 +14,7 @@ from groundling.pictures import strips
 from groundling.pictures.reading import open_picture
 from groundling.structures import detections_shown
 from groundling.structures.detections import Detections
+from groundling.structures.masks import Masks
 
 SIZE = (64, 48)
 
@@ -127,7 +128,7 @@ def test_a_file_that_is_too_large_to_be_held_whole_is_drawn_smaller(large, tmp_p
 
 
 def test_a_large_file_of_another_size_is_refused(large):
-    with pytest.raises(ImageError, match="picture of 64 x 48 pixels, but the picture to draw on has 480 x 640"):
+    with pytest.raises(ImageError, match="picture of 64 x 48 pixels, but the picture given has 480 x 640"):
         build().draw(large)
     assert "480 x 640" in in_notebook(build(source=str(large)))
 
@@ -196,6 +197,37 @@ def test_tracks_have_a_column(source):
     assert parts.cells[:3] == ["■ a cat", "7", "0.50"]
 
 
+def masked(count=2, *, size=SIZE, **changes):
+    """Detections with a block as mask each, the left half of the picture."""
+    masks = np.zeros((count, size[1], size[0]), bool)
+    masks[:, :, : size[0] // 2] = True
+    return build(count, size=size, **{"masks": Masks.from_array(masks, size), "mask_scores": [0.75] * count, **changes})
+
+
+def test_masks_have_columns(source):
+    parts = Elements(in_notebook(masked(source=source)))
+    assert parts.cells[:4] == ["■ a cat", "0.50", "0.75", "1536"]
+    parts = Elements(in_notebook(masked(source=source, mask_scores=None)))
+    assert parts.cells[:4] == ["■ a cat", "0.50", "1536", "1.5"]
+    assert Elements(in_notebook(masked(0, source=source))).cells == []
+
+
+def test_pandas_has_columns_for_masks():
+    table = masked().to_pandas()
+    assert list(table.columns)[-2:] == ["mask_area", "mask_score"]
+    assert (table["mask_area"].tolist(), table["mask_score"].tolist()) == ([1536] * 2, [0.75] * 2)
+    assert [str(kind) for kind in table.dtypes[-2:]] == ["int64", "float32"]
+    assert list(masked(mask_scores=None).to_pandas().columns)[-1] == "mask_area"
+    assert list(masked(0).to_pandas().columns) == list(table.columns)
+
+
+def test_masks_are_drawn_on_small_copies_too(large):
+    drawn = masked(size=(480, 640)).draw(large)
+    assert drawn.size == (120, 160)
+    assert drawn.getpixel((30, 120)) != (128, 128, 128)
+    assert drawn.getpixel((90, 120)) == (128, 128, 128)
+
+
 def test_the_colours_of_the_table_are_those_of_the_boxes(source):
     found = build(1, labels=("a cat", "a remote control"), source=source)
     (color,) = re.findall(r"color: (#\w{6})", in_notebook(found))
@@ -253,7 +285,7 @@ def test_plotting_nothing_found_in_given_axes(pyplot, source):
 
 
 def test_plotting_needs_the_picture():
-    with pytest.raises(ImageError, match="Give the picture to draw on"):
+    with pytest.raises(ImageError, match="Give the picture that was searched"):
         build().plot()
 
 

@@ -1,7 +1,7 @@
 """Boxes and captions on a picture, in a size that fits the picture."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,6 +31,7 @@ def draw_boxes(
     captions: Sequence[tuple[str, str]],
     *,
     image_wh: tuple[int, int],
+    masks: Iterable[NDArray[np.bool_]] | None = None,
 ) -> "PIL.Image.Image":
     """Draw boxes with captions on an RGB copy of a picture; an id keeps its colour from picture to picture.
 
@@ -41,12 +42,14 @@ def draw_boxes(
         captions: label and numbers as text for each box, of which the label is cut where it is too long; a later one
             covers an earlier one, and where there are very many only the last are drawn.
         image_wh: the size that the picture must have.
+        masks: what lies in each box, [H, W] each, drawn below the boxes.
 
     Raises:
         ImageError: the picture is of another size or cannot be read.
     """
     import supervision
 
+    from groundling.pictures.mask_overlay import lay_masks
     from groundling.pictures.reading import open_picture, rgb_picture
 
     if isinstance(image, Path):
@@ -62,6 +65,8 @@ def draw_boxes(
     font_file = font_path("".join(label for label, _ in captions) + "0123456789.")
     padding = max(2, font_size // 4)
     palette = supervision.ColorPalette.DEFAULT
+    if masks is not None:
+        scene = lay_masks(scene, masks, color_ids, palette, max(1, thickness // 2))
     inside = np.clip(boxes_xyxy, 0, np.array([*image_wh, *image_wh], np.float32) - 1)
     found = supervision.Detections(xyxy=inside, class_id=color_ids)
     last = supervision.Detections(xyxy=inside[-MOST_CAPTIONS:], class_id=color_ids[-MOST_CAPTIONS:])
@@ -88,7 +93,7 @@ def check_size(size_wh: tuple[int, int], image_wh: tuple[int, int]) -> None:
     """
     if size_wh != image_wh:
         raise ImageError(
-            f"The detections belong to a picture of {image_wh[0]} x {image_wh[1]} pixels, but the picture to draw on "
+            f"The detections belong to a picture of {image_wh[0]} x {image_wh[1]} pixels, but the picture given "
             f"has {size_wh[0]} x {size_wh[1]}. Give the picture that was searched."
         )
 

@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 
 from groundling.errors import ConfigError, DatasetError, PromptError
 from groundling.pictures.drawing import save_picture
-from groundling.structures import detections_shown
+from groundling.structures import detections_shown, mask_pictures
 from groundling.structures.checks import checked_labels, checked_size, frozen_array, index_array, is_number
+from groundling.structures.detections_checks import check_masks, check_values
 from groundling.structures.detections_dict import check_item_labels, plain_dict, read_fields
+from groundling.structures.masks import Masks
 
 if TYPE_CHECKING:
     import pandas
@@ -35,6 +37,7 @@ class Detection(NamedTuple):
         label_id: index of the label in the caller's list.
         score: how sure the model is, 0 to 1.
         track_id: number of the object in its video, or None if it was not tracked.
+        mask_score: how good the segmenter thinks its mask is, 0 to 1, or None if it has none.
     """
 
     box_xyxy: tuple[float, float, float, float]
@@ -42,6 +45,7 @@ class Detection(NamedTuple):
     label_id: int
     score: float
     track_id: int | None = None
+    mask_score: float | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -61,6 +65,9 @@ class Detections:
         source: path or address of the picture, or None if it came from memory.
         track_ids: which object of a video each box is, 0 or more, the same from frame to frame, int64 [N]; None where
             nothing was tracked. With no boxes there is no difference.
+        masks: the pixels of each thing, N of them in the picture's size; None where nothing was segmented.
+        mask_scores: how good the segmenter thinks each mask is (its guess of the IoU), 0 to 1, float32 [N]; None where
+            it did not say.
 
     Raises:
         DatasetError: the arrays do not fit each other, or hold values that no detection can have.
@@ -74,6 +81,8 @@ class Detections:
     label_scores: NDArray[np.float32] | None = None
     source: str | None = None
     track_ids: NDArray[np.int64] | None = None
+    masks: Masks | None = None
+    mask_scores: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         put = object.__setattr__  # the dataclass is frozen
@@ -89,33 +98,10 @@ class Detections:
             put(self, "label_scores", frozen_array("label_scores", self.label_scores, np.float32, **shape))
         if self.track_ids is not None:
             put(self, "track_ids", frozen_array("track_ids", self.track_ids, np.int64, rows=len(boxes)))
-        self._check_values()
-
-    def _check_values(self) -> None:
-        inverted = (self.boxes_xyxy[:, 2:] < self.boxes_xyxy[:, :2]).any(axis=1)
-        if inverted.any():
-            row = int(inverted.argmax())
-            raise DatasetError(
-                f"boxes_xyxy[{row}] is {self.boxes_xyxy[row].tolist()}: right is left of left, or bottom above top. "
-                "Give corners as left, top, right, bottom; centre-size boxes must be converted first."
-            )
-        for name, values in (("scores", self.scores), ("label_scores", self.label_scores)):
-            if values is not None and values.size and not (values.min() >= 0 and values.max() <= 1):
-                raise DatasetError(
-                    f"{name} must be between 0 and 1, but they reach from {values.min():g} to {values.max():g}. "
-                    "Raw logits need a sigmoid first."
-                )
-        wrong = (self.label_ids < 0) | (self.label_ids >= len(self.labels))
-        if wrong.any():
-            raise DatasetError(
-                f"label_ids holds {int(self.label_ids[wrong][0])}, but there are {len(self.labels)} labels. "
-                f"Each id must be an index into labels, 0 to {len(self.labels) - 1}."
-            )
-        if self.track_ids is not None and len(self) and self.track_ids.min() < 0:
-            raise DatasetError(
-                f"track_ids holds {int(self.track_ids.min())}, but track ids are 0 or more. "
-                "Leave out what has no track."
-            )
+        if self.mask_scores is not None:
+            put(self, "mask_scores", frozen_array("mask_scores", self.mask_scores, np.float32, rows=len(boxes)))
+        check_values(self)
+        check_masks(self)
 
     # Reading
 
@@ -143,6 +129,8 @@ class Detections:
             label_ids=self.label_ids[rows],
             label_scores=None if self.label_scores is None else self.label_scores[rows],
             track_ids=None if self.track_ids is None else self.track_ids[rows],
+            masks=None if self.masks is None else self.masks[rows],
+            mask_scores=None if self.mask_scores is None else self.mask_scores[rows],
         )
 
     def _one(self, row: int) -> Detection:
@@ -151,14 +139,16 @@ class Detections:
         left, top, right, bottom = self.boxes_xyxy[row].tolist()
         label_id = int(self.label_ids[row])
         track_id = None if self.track_ids is None else int(self.track_ids[row])
-        return Detection((left, top, right, bottom), self.labels[label_id], label_id, float(self.scores[row]), track_id)
+        mask_score = None if self.mask_scores is None else float(self.mask_scores[row])
+        box, label, score = (left, top, right, bottom), self.labels[label_id], float(self.scores[row])
+        return Detection(box, label, label_id, score, track_id, mask_score)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Detections):
             return NotImplemented
         names = {field.name for field in fields(self)}
         if len(self) == len(other) == 0:
-            names.remove("track_ids")
+            names -= {"track_ids", "masks", "mask_scores"}
         return all(_same(getattr(self, name), getattr(other, name)) for name in names)
 
     def __repr__(self) -> str:
@@ -226,17 +216,33 @@ class Detections:
         """
         width, height = checked_size(image_wh)
         scale = np.array([width, height, width, height]) / np.array([*self.image_wh, *self.image_wh])
-        return replace(self, boxes_xyxy=(self.boxes_xyxy * scale).astype(np.float32), image_wh=(width, height))
+        return replace(
+            self,
+            boxes_xyxy=(self.boxes_xyxy * scale).astype(np.float32),
+            image_wh=(width, height),
+            masks=None if self.masks is None else self.masks.resized((width, height)),
+        )
+
+    def tightened(self) -> "Detections":
+        """Return the same detections with boxes tight around their masks; where a mask is empty the box stays.
+
+        Raises:
+            DatasetError: there are no masks.
+        """
+        masks = mask_pictures.masks_of(self, "to tighten the boxes to")
+        boxes = np.where(masks.areas[:, None] > 0, masks.boxes_xyxy, self.boxes_xyxy)
+        return replace(self, boxes_xyxy=boxes)
 
     # To other forms
 
     def to_supervision(self) -> "supervision.Detections":
-        """Convert to supervision's type, with the words in `data["class_name"]` and track ids in `tracker_id`."""
+        """Convert to supervision's type, with words in `data["class_name"]`, track ids in `tracker_id`, masks whole."""
         import supervision
 
         names = np.array([item.label for item in self], dtype=np.str_)
         return supervision.Detections(
             xyxy=self.boxes_xyxy.copy(),
+            mask=None if self.masks is None else self.masks.to_array(),
             confidence=self.scores.copy(),
             class_id=self.label_ids.copy(),
             tracker_id=None if self.track_ids is None else self.track_ids.copy(),
@@ -247,8 +253,9 @@ class Detections:
         """Convert to a table with a row for each box.
 
         Returns:
-            The columns label (text), label_id (int64), score, left, top, right and bottom (float32, pixels), and where
-            there are track ids, track_id (int64).
+            The columns label (text), label_id (int64), score, left, top, right and bottom (float32, pixels); where
+            there are track ids, track_id (int64); where there are masks, mask_area (int64, pixels) and, unless the
+            segmenter did not say, mask_score (float32).
 
         Raises:
             MissingExtraError: pandas is not installed.
@@ -290,7 +297,9 @@ class Detections:
     # Showing
 
     def draw(self, image: "Drawable | None" = None) -> "PIL.Image.Image":
-        """Draw boxes, labels and scores on a copy of the picture; each track has its colour, otherwise each label.
+        """Draw boxes, labels and scores on a copy of the picture, and below them the masks where there are some.
+
+        Each track has its colour, otherwise each label.
 
         Args:
             image: the picture that was searched, of any PIL mode, or an array of bytes [H, W, 3], or its path; None
@@ -305,6 +314,38 @@ class Detections:
             MissingExtraError: the file is too large to be held whole, and pyvips is not installed.
         """
         return detections_shown.drawn(self, image)
+
+    def cutouts(self, image: "Drawable | None" = None) -> "list[PIL.Image.Image]":
+        """Cut each thing out of the picture along its mask.
+
+        Args:
+            image: see `draw`.
+
+        Returns:
+            An RGBA picture for each detection, as large as the tight box around its mask, transparent outside the mask;
+            where a mask is empty, one transparent pixel.
+
+        Raises:
+            DatasetError: there are no masks.
+            ImageError: see `draw`, or the picture is too large to be held whole.
+        """
+        return mask_pictures.cutouts(self, image)
+
+    def label_map(self) -> NDArray[np.uint16]:
+        """Return for each pixel the label_id + 1 of the best thing there, 0 where there is nothing, uint16 [H, W].
+
+        Raises:
+            DatasetError: there are no masks, or more than 65,535 labels.
+        """
+        return mask_pictures.label_map(self)
+
+    def instance_map(self) -> NDArray[np.uint16]:
+        """Return for each pixel the row + 1 of the best thing there, 0 where there is nothing, uint16 [H, W].
+
+        Raises:
+            DatasetError: there are no masks, or more than 65,535 detections.
+        """
+        return mask_pictures.instance_map(self)
 
     def save(self, path: str | os.PathLike[str], image: "Drawable | None" = None) -> None:
         """Draw on a copy of the picture, scaled down as by `draw`, and write it; the ending of `path` says the format.

@@ -3,6 +3,7 @@
 import base64
 import io
 import os
+from collections.abc import Iterator
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from groundling.errors import ImageError, missing_extra
 from groundling.pictures.drawing import check_size, color_hex, draw_boxes
+from groundling.structures.masks import Masks
 
 if TYPE_CHECKING:
     import pandas
@@ -30,23 +32,32 @@ SHOWN_ROWS = 40
 PLOT_INCHES = 9.0  # longer side of a figure
 JPEG_QUALITY = 90  # thin lines and letters suffer below
 
+_SIDES = ("left", "top", "right", "bottom")
 _HOW_TO_SEE = "To see the boxes, call <code>.plot(image)</code> with the picture."
 
 
 def drawn(found: "Detections", image: "Drawable | None" = None) -> "PIL.Image.Image":
     """See `Detections.draw`."""
+    given = given_picture(found, image)
+    small = _small_copy(given, found, MOST_DRAWN) if isinstance(given, Path) else None
+    return _drawn_in(given, found, found.image_wh) if small is None else _drawn_in(small, found, small.size)
+
+
+def given_picture(found: "Detections", image: "Drawable | None") -> "PIL.Image.Image | Path":
+    """Return the picture that a caller gave, or the path of the one that was searched.
+
+    Raises:
+        ImageError: none is given, and the detections know of none.
+    """
     import PIL.Image
 
     if image is None:
         image = found.source
     if image is None:
-        raise ImageError("These detections do not know their picture's file. Give the picture to draw on.")
+        raise ImageError("These detections do not know their picture's file. Give the picture that was searched.")
     if isinstance(image, np.ndarray):
-        image = PIL.Image.fromarray(image)
-    if not isinstance(image, str | os.PathLike):
-        return _drawn_in(image, found, found.image_wh)
-    small = _small_copy(Path(image), found, MOST_DRAWN)
-    return _drawn_in(Path(image), found, found.image_wh) if small is None else _drawn_in(small, found, small.size)
+        return PIL.Image.fromarray(image)
+    return Path(image) if isinstance(image, str | os.PathLike) else image
 
 
 def _small_copy(path: Path, found: "Detections", most_pixels: int) -> "PIL.Image.Image | None":
@@ -69,7 +80,14 @@ def _drawn_in(picture: "PIL.Image.Image | Path", found: "Detections", size_wh: t
     ]
     factor = np.array(size_wh, np.float32) / np.array(found.image_wh, np.float32)
     boxes_xyxy: NDArray[np.float32] = last_on_top.boxes_xyxy * np.tile(factor, 2)
-    return draw_boxes(picture, boxes_xyxy, _color_ids(last_on_top), captions, image_wh=size_wh)
+    masks = None if last_on_top.masks is None else _resized(last_on_top.masks, size_wh)
+    return draw_boxes(picture, boxes_xyxy, _color_ids(last_on_top), captions, image_wh=size_wh, masks=masks)
+
+
+def _resized(masks: Masks, image_wh: tuple[int, int]) -> Iterator[NDArray[np.bool_]]:
+    """Hand out one after the other, so that many of a large picture need no memory."""
+    for row in range(len(masks)):
+        yield masks[[row]].resized(image_wh)[0]
 
 
 def _color_ids(found: "Detections") -> NDArray[np.int64]:
@@ -108,10 +126,14 @@ def as_table(found: "Detections") -> "pandas.DataFrame":
         "label": pandas.Series([item.label for item in found], dtype="str"),  # also where there are none
         "label_id": found.label_ids,
         "score": found.scores,
-        **dict(zip(("left", "top", "right", "bottom"), found.boxes_xyxy.T, strict=True)),
+        **dict(zip(_SIDES, found.boxes_xyxy.T, strict=True)),
     }
     if found.track_ids is not None:
         columns["track_id"] = found.track_ids
+    if found.masks is not None:
+        columns["mask_area"] = found.masks.areas
+    if found.mask_scores is not None:
+        columns["mask_score"] = found.mask_scores
     return pandas.DataFrame(columns)
 
 
@@ -151,20 +173,22 @@ def _heading(found: "Detections") -> str:
 def _html_table(found: "Detections", *, colored: bool) -> str:
     if len(found) == 0:
         return ""
-    tracked = found.track_ids is not None
-    names = ["label", *(["track"] if tracked else []), "score", "left", "top", "right", "bottom"]
+    shown = found[:SHOWN_ROWS]
+    columns = {
+        "track": None if shown.track_ids is None else [str(track_id) for track_id in shown.track_ids.tolist()],
+        "score": [f"{score:.2f}" for score in shown.scores],
+        "mask": None if shown.mask_scores is None else [f"{score:.2f}" for score in shown.mask_scores],
+        "area": None if shown.masks is None else [str(area) for area in shown.masks.areas.tolist()],
+        **{name: [f"{x:.1f}" for x in side] for name, side in zip(_SIDES, shown.boxes_xyxy.T, strict=True)},
+    }
+    numbers = {name: column for name, column in columns.items() if column is not None}
+    names = ["label", *numbers]
     head = "".join(f"<th>{name}</th>" for name in names)
     rows = []
-    shown = found[:SHOWN_ROWS]
-    for item, color_id in zip(shown, _color_ids(shown).tolist(), strict=True):
+    for item, color_id, *cells in zip(shown, _color_ids(shown).tolist(), *numbers.values(), strict=True):
         swatch = f'<span style="color: {color_hex(color_id)}">\u25a0</span> ' if colored else ""
         label = f'<td style="text-align: left">{swatch}{escape(item.label)}</td>'
-        numbers = [
-            *([str(item.track_id)] if tracked else []),
-            f"{item.score:.2f}",
-            *(f"{x:.1f}" for x in item.box_xyxy),
-        ]
-        rows.append(f"<tr>{label}{''.join(f'<td>{number}</td>' for number in numbers)}</tr>")
+        rows.append(f"<tr>{label}{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>")
     if len(found) > SHOWN_ROWS:
         rows.append(f'<tr><td colspan="{len(names)}">and {len(found) - SHOWN_ROWS} more</td></tr>')
     return f'<table style="text-align: right"><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table>'
