@@ -2,6 +2,7 @@
 
 from groundling.configuration.base import CONFIG_NAME, Config
 from groundling.configuration.bert import BertConfig
+from groundling.configuration.devices import check_device
 from groundling.configuration.dtypes import FLOAT_TYPES, float_type
 from groundling.configuration.families import FAMILIES, config_class, read_config
 from groundling.configuration.grounding_dino import DetectorConfig, GroundingDinoConfig, MMGroundingDinoConfig
@@ -17,6 +18,7 @@ __all__ = [
     "GroundingDinoConfig",
     "MMGroundingDinoConfig",
     "SwinConfig",
+    "check_device",
     "config_class",
     "float_type",
     "read_config",

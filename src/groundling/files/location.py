@@ -14,7 +14,11 @@ _MAIN_FILES = ("config.json", "model.safetensors", "tokenizer.json", "preprocess
 BUNDLED_MODEL = "groundling/nano"
 """The checkpoint that comes with the package."""
 
-_BUNDLED = {BUNDLED_MODEL: Path(__file__).parents[1] / "models" / "nano"}
+BUNDLED_SEGMENTER = "groundling/nano-sam"
+"""The segmenter that comes with the package."""
+
+_MODELS = Path(__file__).parents[1] / "models"
+_BUNDLED = {BUNDLED_MODEL: _MODELS / "nano", BUNDLED_SEGMENTER: _MODELS / "nano_sam"}
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
@@ -218,7 +222,7 @@ def locate(name: str | os.PathLike[str], **options: Unpack[HubOptions]) -> Locat
     """Find where a checkpoint is: an existing path wins over the package's own model, and that over a hub id.
 
     Args:
-        name: a folder, a single file, "groundling/nano" or a hub id such as "IDEA-Research/grounding-dino-tiny".
+        name: a folder, a single file, "groundling/nano", "groundling/nano-sam" or a hub id such as "IDEA-Research/grounding-dino-tiny".
         **options: see `HubOptions`.
 
     Raises:

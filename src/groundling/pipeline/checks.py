@@ -1,9 +1,7 @@
 """What a detector is put together from is checked before anything is computed."""
 
-import torch
-
 from groundling.configuration import DetectorConfig
-from groundling.errors import CheckpointError, ConfigError
+from groundling.errors import CheckpointError
 from groundling.processing.tokenizer import GroundingDinoTokenizer
 from groundling.structures.prompt import DELIMITER_IDS
 
@@ -26,24 +24,3 @@ def check_vocabulary(tokenizer: GroundingDinoTokenizer, config: DetectorConfig) 
             f"The tokenizer has {tokenizer.vocab_size} words, but the model knows {config.text_config.vocab_size}. "
             "Use the tokenizer of the checkpoint."
         )
-
-
-def check_device(device: str | torch.device | None) -> torch.device:
-    """Return a device that is there; a mistake should not wait for the model to be loaded.
-
-    Args:
-        device: its name; None is CUDA where there is any, else the CPU.
-
-    Raises:
-        ConfigError: there is no such device here.
-    """
-    if device is None:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        place = torch.device(device)
-        torch.empty(0, device=place)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise ConfigError(
-            f"The device {str(device)!r} cannot be used ({str(error).splitlines()[0]}). Use for example 'cpu'."
-        ) from error
-    return place

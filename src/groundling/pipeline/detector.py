@@ -12,12 +12,11 @@ from PIL.Image import Image
 from torch import Tensor
 
 from groundling.auto import AutoModelForZeroShotObjectDetection
-from groundling.configuration import float_type
+from groundling.configuration import check_device, float_type
 from groundling.errors import ConfigError, PromptError
 from groundling.files import BUNDLED_MODEL, HubOptions, locate
 from groundling.model.grounding_dino import GroundingDinoForObjectDetection
 from groundling.ops.features import stack_text, take_images
-from groundling.pipeline.checks import check_device
 from groundling.pipeline.cuda_graphs import compile_for_inference
 from groundling.pipeline.pictures import Picture
 from groundling.pipeline.preparation import PreparedPicture, rows_by_kind
