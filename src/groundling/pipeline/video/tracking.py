@@ -33,8 +33,10 @@ class TrackedFrame:
         index: number of the frame in its source, from 0.
         seconds: its time; the first frame of the source is at 0.
         image: upright RGB, uint8 [H, W, 3].
-        detections: boxes with `track_ids`. A predicted box has the score of the last one that was found.
-        predicted: which boxes were put between two detections instead of found in this frame, bool [N].
+        detections: boxes with `track_ids`, and masks where they were asked for. A predicted box has the score of the
+            last one that was found.
+        predicted: which boxes do not come from a detection in this frame, bool [N]: they lie between two detections, or
+            around a mask that a segmenter with a memory carried on.
     """
 
     index: int
@@ -50,13 +52,13 @@ class TrackedFrame:
         return np.zeros(0, np.int64) if ids is None else ids
 
     def draw(self) -> "PIL.Image.Image":
-        """Draw boxes, labels, ids and scores on a copy of the frame."""
+        """Draw boxes, masks, labels, ids and scores on a copy of the frame."""
         return self.detections.draw(self.image)
 
     def to_dict(self) -> dict[str, Any]:
-        """Convert to plain numbers, strings and lists, without the picture."""
+        """Convert to plain numbers, strings and lists, without the picture; masks are COCO's run lengths."""
         width, height = self.detections.image_wh
-        items = [
+        items: list[dict[str, Any]] = [
             {
                 "track_id": item.track_id,
                 "label": item.label,
@@ -67,6 +69,11 @@ class TrackedFrame:
             }
             for item, is_predicted in zip(self.detections, self.predicted, strict=True)
         ]
+        if self.detections.masks is not None:
+            for plain, item, mask in zip(items, self.detections, self.detections.masks.to_coco(), strict=True):
+                plain["mask"] = mask
+                if item.mask_score is not None:
+                    plain["mask_score"] = round(item.mask_score, 4)
         about = {"frame": self.index, "seconds": round(self.seconds, 6), "width": width, "height": height}
         return {**about, "detections": items}
 
@@ -125,22 +132,35 @@ def track(  # noqa: PLR0913  (one parameter for each option)
         ConfigError: a number is outside its range.
         MissingExtraError: a package for video is not installed.
     """
-    _check(every, remember, start, stop)
-    SelectionRules(threshold=threshold, nms_iou=nms_iou)  # refuses what is out of range
-    encoding = detector.encode(labels)
-    limits = [threshold if limit is None else limit for limit in encoding.prompts.thresholds]
-    weak = _with_thresholds(encoding, [limit * WEAK for limit in limits])
-
-    def find(image: NDArray[np.uint8]) -> Detections:
-        return replace(detector(image, weak, nms_iou=nms_iou), label_scores=None)
-
+    check_options(every, remember, start, stop)
+    find, limits = finder(detector, labels, threshold=threshold, nms_iou=nms_iou)
     frames = open_source(source, fps=fps)
     following = _follow(frames, find, limits, every=every, remember=remember, start=start, stop=stop)
     next(following)
     return cast("Iterator[TrackedFrame]", following)
 
 
-def _check(every: int, remember: float, start: float, stop: float | None) -> None:
+def finder(
+    detector: "Detector", labels: "Labels", *, threshold: float, nms_iou: float | None
+) -> tuple[Find, tuple[float, ...]]:
+    """Return what finds boxes in a frame, also those with WEAK scores, and the threshold of each label.
+
+    Raises:
+        PromptError: the labels cannot be used.
+        ConfigError: a number is outside its range.
+    """
+    SelectionRules(threshold=threshold, nms_iou=nms_iou)  # refuses what is out of range
+    encoding = detector.encode(labels)
+    limits = tuple(threshold if limit is None else limit for limit in encoding.prompts.thresholds)
+    weak = _with_thresholds(encoding, [limit * WEAK for limit in limits])
+
+    def find(image: NDArray[np.uint8]) -> Detections:
+        return replace(detector(image, weak, nms_iou=nms_iou), label_scores=None)
+
+    return find, limits
+
+
+def check_options(every: int, remember: float, start: float, stop: float | None) -> None:
     """Raise ConfigError where a number is out of range or is none."""
     if isinstance(every, bool) or not isinstance(every, int) or every < 1:
         raise ConfigError(f"every must be a number of frames of at least 1, got {every!r}.")
@@ -170,12 +190,12 @@ def _follow(
     try:
         identities = Identities(limits, remember=remember, rate=source.fps / every)
         yield None
-        yield from follow(_between(source, start, stop), find, identities, every=every)
+        yield from follow(between(source, start, stop), find, identities, every=every)
     finally:
         source.close()
 
 
-def _between(frames: Iterable[Frame], start: float, stop: float | None) -> Iterator[Frame]:
+def between(frames: Iterable[Frame], start: float, stop: float | None) -> Iterator[Frame]:
     """Yield the frames of a span of time.
 
     Raises:
