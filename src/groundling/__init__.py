@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         MMGroundingDinoModel,
     )
     from groundling.pipeline import Detector, PromptEncoding
+    from groundling.pipeline.grounded_sam import GroundedSam
     from groundling.pipeline.tiles import Tiles
     from groundling.pipeline.video.tracking import TrackedFrame
     from groundling.processing import (
@@ -35,8 +36,10 @@ if TYPE_CHECKING:
         GroundingDinoProcessor,
         GroundingDinoTokenizer,
     )
+    from groundling.segmentation import MaskOptions
     from groundling.structures.detections import Detection, Detections
     from groundling.structures.explanation import Explanation
+    from groundling.structures.masks import Masks
     from groundling.structures.prompt import Caption, Prompt
     from groundling.structures.vocabulary import Vocabulary
 
@@ -54,6 +57,7 @@ _HOMES = {
     "Detections": "structures.detections",
     "Detector": "pipeline",
     "Explanation": "structures.explanation",
+    "GroundedSam": "pipeline.grounded_sam",
     "GroundingDinoConfig": "configuration",
     "GroundingDinoForObjectDetection": "model",
     "GroundingDinoImageProcessor": "processing",
@@ -66,6 +70,8 @@ _HOMES = {
     "MMGroundingDinoConfig": "configuration",
     "MMGroundingDinoForObjectDetection": "model",
     "MMGroundingDinoModel": "model",
+    "MaskOptions": "segmentation",
+    "Masks": "structures.masks",
     "MissingExtraError": "errors",
     "Prompt": "structures.prompt",
     "PromptEncoding": "pipeline.prompt_encoding",
@@ -90,6 +96,7 @@ __all__ = [
     "Detections",
     "Detector",
     "Explanation",
+    "GroundedSam",
     "GroundingDinoConfig",
     "GroundingDinoForObjectDetection",
     "GroundingDinoImageProcessor",
@@ -102,6 +109,8 @@ __all__ = [
     "MMGroundingDinoConfig",
     "MMGroundingDinoForObjectDetection",
     "MMGroundingDinoModel",
+    "MaskOptions",
+    "Masks",
     "MissingExtraError",
     "Prompt",
     "PromptEncoding",

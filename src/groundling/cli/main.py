@@ -19,6 +19,7 @@ from groundling.cli.explain import explain
 from groundling.cli.info import info
 from groundling.cli.label import label
 from groundling.cli.scenes import scenes
+from groundling.cli.segment import segment
 from groundling.cli.status import INTERRUPTED, MISTAKE
 from groundling.cli.track import track
 from groundling.cli.train import train
@@ -37,6 +38,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("detect", cls=LabelsCommand)(detect)
+app.command("segment", cls=LabelsCommand)(segment)
 app.command("label", cls=LabelsCommand)(label)
 app.command("track", cls=LabelsCommand)(track)
 app.command("explain", cls=LabelsCommand)(explain)

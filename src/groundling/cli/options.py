@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from groundling.errors import ConfigError, PromptError
-from groundling.files import BUNDLED_MODEL
+from groundling.files import BUNDLED_MODEL, BUNDLED_SEGMENTER
 
 if TYPE_CHECKING:
     from groundling.pipeline.detector import Detector
+    from groundling.pipeline.grounded_sam import GroundedSam
     from groundling.pipeline.tiles import Tiles
     from groundling.postprocess.select import SelectionRules
+    from groundling.segmentation import MaskOptions
     from groundling.structures.vocabulary import Vocabulary
 
 DEFAULT_THRESHOLD = 0.3
@@ -28,6 +30,7 @@ DEFAULT_OVERLAP = 0.2
 """That of `Tiles`."""
 
 MODEL_EXAMPLE = "IDEA-Research/grounding-dino-tiny"
+SEGMENTER_EXAMPLE = "facebook/sam2.1-hiera-tiny"
 
 
 class Dtype(StrEnum):
@@ -84,6 +87,25 @@ OverlapOption = Annotated[float, typer.Option("--overlap", help="Share of a tile
 BatchSizeOption = Annotated[int, typer.Option("--batch-size", min=1, help="Pictures computed at a time.")]
 DtypeOption = Annotated[Dtype | None, typer.Option("--dtype", help="Number format to compute in.")]
 DeviceOption = Annotated[str | None, typer.Option("--device", help="cpu, cuda, cuda:1 or mps; else CUDA if any.")]
+SegmenterOption = Annotated[
+    str | None,
+    typer.Option(
+        "--sam",
+        metavar="NAME",
+        help=f"What makes masks: folder or hub id such as {SEGMENTER_EXAMPLE}; {BUNDLED_SEGMENTER} goes with"
+        f" {BUNDLED_MODEL}.",
+    ),
+]
+BestOfThreeOption = Annotated[
+    bool, typer.Option("--best-of-three", help="Make three masks of each box and keep the one said to be best.")
+]
+FillHolesOption = Annotated[
+    int, typer.Option("--fill-holes", min=0, metavar="PIXELS", help="Fill holes of at most so many pixels.")
+]
+DropIslandsOption = Annotated[
+    int, typer.Option("--drop-islands", min=0, metavar="PIXELS", help="Drop parts of fewer pixels; the largest stays.")
+]
+TightenOption = Annotated[bool, typer.Option("--tighten", help="Make each box tight around its mask.")]
 CompileOption = Annotated[
     bool, typer.Option("--compile", help="On CUDA, record graphs: faster for many pictures of the same few sizes.")
 ]
@@ -172,6 +194,35 @@ def load_detector(
     name = BUNDLED_MODEL if model is None else model
     number_format = None if dtype is None else dtype.value
     return Detector.from_pretrained(name, device=device, dtype=number_format, compile=compile)
+
+
+def choose_masks(best_of_three: bool, fill_holes: int, drop_islands: int) -> "MaskOptions":
+    """Return how masks are made and cleaned.
+
+    Raises:
+        ConfigError: a number is outside its range.
+    """
+    from groundling.segmentation import MaskOptions
+
+    return MaskOptions(best_of_three=best_of_three, fill_holes=fill_holes, drop_islands=drop_islands)
+
+
+def load_grounded_sam(
+    model: str | None, sam: str | None, *, device: str | None = None, dtype: Dtype | None = None, compile: bool = False
+) -> "GroundedSam":
+    """Load a detector and what makes its masks; for the bundled detector that is the bundled one unless named.
+
+    Raises:
+        CheckpointError: there is no such model.
+        ConfigError: a detector is named without a segmenter, or the device or the number format cannot be used.
+        MissingExtraError: transformers is not installed.
+    """
+    from groundling.pipeline.grounded_sam import GroundedSam, choose_segmenter
+    from groundling.segmentation import load_segmenter
+
+    name = choose_segmenter(BUNDLED_MODEL if model is None else model, sam)
+    segmenter = load_segmenter(name, device=device, dtype=None if dtype is None else dtype.value)
+    return GroundedSam(load_detector(model, device=device, dtype=dtype, compile=compile), segmenter)
 
 
 def _words(given: Sequence[str] | None) -> list[str]:

@@ -97,6 +97,17 @@ def _one_output(pictures: Sequence[Path], out: Path) -> Path:
     return out
 
 
+def check_folder(folder: Path) -> None:
+    """Find out whether files can be written into a folder, which need not exist yet.
+
+    Raises:
+        ImageError: it is a file, or may not be changed.
+    """
+    if folder.is_file():
+        raise ImageError(f"{str(folder)!r} is a file. Name a folder.")
+    check_writable(folder)
+
+
 def check_writable(folder: Path) -> None:
     """Find out before the model computes, not after."""
     place = folder.absolute()

@@ -1,0 +1,114 @@
+"""`groundling segment` with the models that come with the package."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import pytest
+
+from groundling.cli.main import run
+from groundling.data.scenes import make_scene
+from groundling.structures.detections import Detections
+from groundling.structures.masks import Masks
+from pipeline.video.drawn_clips import CIRCLE, STAR, draw, write_clip
+
+SCENE = make_scene(3, 0, split="seen", size=192)
+NAMES = sorted({thing.name for thing in SCENE.things})
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A working folder with a drawn scene in it."""
+    SCENE.image.save(tmp_path / "scene.png")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def segment(*arguments, labels=NAMES):
+    return run(["segment", *map(str, arguments), "--labels", *labels, "--device", "cpu"])
+
+
+def opened(path):
+    with PIL.Image.open(path) as image:
+        return np.asarray(image).copy()
+
+
+def test_nothing_found(folder, capsys):
+    assert segment("scene.png", "--threshold", "1", "--masks", "masks", "--out", "drawn.png") == 0
+    assert "nothing found" in capsys.readouterr().out
+    assert np.array_equal(opened("drawn.png"), np.asarray(SCENE.image))
+    assert sorted(path.name for path in Path("masks/scene").iterdir()) == ["instances.png", "labels.png"]
+    assert opened("masks/scene/labels.png").max() == 0
+
+
+def test_a_drawing_masks_and_cutouts(folder, capsys):
+    assert segment("scene.png", "--out", "drawn.png", "--masks", "masks", "--cutouts", "cut", "--tighten") == 0
+    assert "wrote drawn.png" in capsys.readouterr().out
+    assert (opened("drawn.png") != np.asarray(SCENE.image)).any()
+    files = sorted(Path("masks/scene").glob("0*.png"))
+    assert len(files) == len(sorted(Path("cut/scene").iterdir())) > 0
+    masks = [opened(path) for path in files]
+    assert all(set(np.unique(mask)) == {0, 255} for mask in masks)
+    instances, labels = opened("masks/scene/instances.png"), opened("masks/scene/labels.png")
+    assert instances.max() == len(files)
+    assert ((instances > 0) == np.any(masks, axis=0)).all()
+    assert set(np.unique(labels[labels > 0])) <= set(range(1, len(NAMES) + 1))
+    iou = Masks.from_array(SCENE.masks).iou(Masks.from_array(np.stack(masks)))
+    assert iou.max(axis=0).mean() > 0.8
+
+
+def test_json_holds_masks_and_draws_nothing(folder, capsys):
+    assert segment("scene.png", "--json") == 0
+    found = Detections.from_json(capsys.readouterr().out)
+    assert len(found.masks) == len(found) > 0
+    assert found.mask_scores is not None
+    assert sorted(path.name for path in folder.iterdir()) == ["scene.png"]
+
+
+def test_pictures_of_one_name_and_one_that_is_broken(folder, capsys):
+    (folder / "other").mkdir()
+    shutil.copy("scene.png", "other/scene.png")
+    Path("broken.png").write_bytes(b"no picture")
+    assert segment("scene.png", "other", "broken.png", "--masks", "masks") == 1
+    assert "broken.png" in capsys.readouterr().err
+    assert sorted(path.name for path in Path("masks").iterdir()) == ["scene", "scene-2"]
+
+
+def test_a_video(folder, capsys):
+    write_clip(Path("clip.mp4"), draw([STAR, CIRCLE], [number / 25 for number in range(6)]))
+    status = segment("clip.mp4", "--every", "3", "--out", "out.mp4", "--tracks", "t.jsonl", labels=["red star"])
+    assert status == 0, capsys.readouterr().err
+    assert Path("out.mp4").stat().st_size > 0
+    lines = [json.loads(line) for line in Path("t.jsonl").read_text().splitlines()]
+    assert len(lines) == 6
+    assert all(set(item["mask"]) == {"size", "counts"} for line in lines for item in line["detections"])
+
+
+MISTAKES = {
+    "no source": ([], "No picture is given"),
+    "no label": (["scene.png", "--labels"], "Nothing to find"),
+    "missing": (["missing.png"], "no picture file 'missing.png'"),
+    "missing video": (["missing.mp4"], "no video 'missing.mp4'"),
+    "two videos": (["a.mp4", "b.mp4"], "no picture file 'a.mp4'"),
+    "detector without segmenter": (["scene.png", "--model", "a/b"], "must be named"),
+    "no such segmenter": (["scene.png", "--sam", "./nothing"], "no file or folder './nothing'"),
+    "a detector as segmenter": (["scene.png", "--sam", "groundling/nano"], "model_type"),
+    "option of videos": (["scene.png", "--every", "5"], "--every is for videos"),
+    "option of pictures": (["clip.mp4", "--json"], "--json is for pictures"),
+    "a file as folder": (["scene.png", "--masks", "scene.png"], "is a file"),
+    "holes": (["scene.png", "--fill-holes", "-1"], "fill-holes"),
+    "a span": (["clip.mp4", "--start", "5", "--stop", "3"], "leave no frames"),
+    "onto itself": (["scene.png", "--out", "scene.png"], "would be lost"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "message"), MISTAKES.values(), ids=MISTAKES)
+def test_mistakes_are_one_line(folder, capsys, arguments, message):
+    labels = [] if "--labels" in arguments else ["--labels", "red star"]
+    assert run(["segment", *arguments, *labels]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert message in err
+    assert err.count("\n") == 1
