@@ -64,6 +64,29 @@ def test_it_finds_drawn_things(tmp_path, monkeypatch, capsys):
     assert right > 0.55 * drawn
 
 
+def test_masks_of_drawn_things(desk, capsys):
+    """Both models that come with the package: what is right in a box is right in its mask."""
+    command = ["label", "photos", "--labels", *LABELS, "--sam", "groundling/nano-sam", "--out", "out"]
+    assert run([*command, "--polygons", "--fill-holes", "8", "--batch-size", "2"]) == 0
+    assert capsys.readouterr().out.startswith("wrote out: 3 pictures, ")
+    assert check_dataset("out") == []
+    report = json.loads((desk / "out" / "report.json").read_text())
+    assert report["made_by"]["segmenter"] == "groundling/nano-sam"
+    assert report["job"]["masks fill_holes"] == 8
+    drawn = SceneRecords(split="seen", count=3, size=192, masks=True)
+    overlaps = []
+    for number, record in enumerate(open_dataset("out", masks=True)):
+        for box, mask in zip(record.boxes_xyxy, record.masks, strict=True):
+            best = max(range(len(drawn[number].masks)), key=lambda row: iou(box, drawn[number].boxes_xyxy[row]))
+            true = drawn[number].masks[best]
+            overlaps.append((mask & true).sum() / (mask | true).sum())
+    assert len(overlaps) > 3
+    assert np.median(overlaps) > 0.8
+    assert run([*command, "--fill-holes", "8", "--format", "png"]) == 0
+    assert capsys.readouterr().out.startswith("wrote out: 3 pictures, ")
+    assert len(list((desk / "out" / "masks").rglob("*.png"))) == len(overlaps)
+
+
 def test_again_and_with_other_words(desk, capsys):
     command = ["label", "photos", "--labels", "red star", "--out", "out", "--model", "groundling/nano"]
     assert run(command) == 0
@@ -128,6 +151,10 @@ def test_a_vocabulary_and_tiles(desk, capsys):
             ["photos", "--out", "o", "--labels", "a", "--tile", "64", "--overlap", "1"], "0 to 0.9", id="laps"
         ),
         pytest.param(["photos", "--out", "o", "--labels", "a", "a"], "stands twice", id="twice"),
+        pytest.param(["photos", "--out", "o", "--labels", "a", "--format", "png"], "Name one with --sam", id="png"),
+        pytest.param(["photos", "--out", "o", "--labels", "a", "--fill-holes", "9"], "is no segmenter", id="no sam"),
+        pytest.param(["photos", "--out", "o", "--labels", "a", "--polygons", "--format", "csv"], "Write one", id="csv"),
+        pytest.param(["photos", "--out", "o", "--labels", "a", "--sam", "gone"], "gone", id="sam"),
         pytest.param(["photos", "--out", "o", "--labels", "a", "--model", "gone"], "gone", id="model"),
     ],
 )

@@ -7,6 +7,7 @@ import pytest
 
 from groundling.data.record import Record
 from groundling.errors import DatasetError
+from groundling.structures.masks import Masks
 
 
 def record(*labels: str, **changes: Any) -> Record:
@@ -37,6 +38,8 @@ def test_nothing() -> None:
         pytest.param({"boxes_xyxy": np.full((1, 4), np.nan, np.float32)}, "one: boxes_xyxy must be finite", id="nan"),
         pytest.param({"boxes_xyxy": np.full((1, 4), np.inf, np.float32)}, "must be finite", id="infinite"),
         pytest.param({"boxes_xyxy": np.array([[3, 2, 1, 4]], np.float32)}, "with left <= right", id="inverted"),
+        pytest.param({"masks": Masks((), (8, 8))}, r"masks must be 1 of 8 x 8 pixels.*Masks\(0 in 8x8\)", id="masks"),
+        pytest.param({"masks": Masks.from_array(np.ones((1, 9, 8)))}, "but are Masks.1 in 8x9", id="size of masks"),
         pytest.param({"labels": ("cat", "cat"), "positive_NL": np.ones((1, 2), bool)}, "stand once", id="label twice"),
     ],
 )

@@ -6,6 +6,7 @@ from groundling.model.grounding_dino import GroundingDinoForObjectDetection
 from groundling.pipeline.detector import Detector
 from groundling.processing import GroundingDinoProcessor
 from labelling.drawn import FOUR, folder_of
+from random_segmenters import write_segmenter
 
 
 @pytest.fixture(scope="session")
@@ -24,3 +25,9 @@ def quick(tiny_detector: GroundingDinoForObjectDetection, processor: GroundingDi
 def photos(tmp_path: Path) -> Path:
     """A folder of four scenes."""
     return folder_of(tmp_path / "photos", *FOUR)
+
+
+@pytest.fixture(scope="session")
+def segmenter_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny segmenter of random weights."""
+    return write_segmenter("sam", tmp_path_factory.mktemp("segmenter"))

@@ -1,8 +1,9 @@
-"""Label a folder and be killed at a given moment: `python killed.py MOMENT PICTURES OUT LOG LABEL...`.
+"""Label a folder and be killed at a given moment: `python killed.py MOMENT PICTURES OUT LOG SEGMENTER LABEL...`.
 
 Moments: "never"; "batch N" after the line of the Nth batch; "torn N" in the middle of that line; "seeding" when what a
 finished data set knows is copied; "writing" in the middle of the data set; "swap" when the old one is gone and the new
 one not yet there; "done" when it is there and nobody has taken note of it. LOG hears of each picture that is on disk.
+SEGMENTER is a folder, or empty where there are to be no masks.
 """
 
 import os
@@ -15,8 +16,9 @@ from groundling.labelling import LabelSettings, label_folder
 from groundling.labelling.journal import Journal
 from groundling.labelling.workplace import Workplace
 from groundling.pipeline.detector import Detector
+from groundling.segmentation import load_segmenter
 
-moment, pictures, out, log, *labels = sys.argv[1:]
+moment, pictures, out, log, segmenter, *labels = sys.argv[1:]
 kind, _, number = moment.partition(" ")
 
 
@@ -68,4 +70,11 @@ if kind == "swap":
 if kind == "done":
     Workplace.clear = die
 
-label_folder(Detector.from_pretrained("groundling/nano"), pictures, labels, out, LabelSettings(batch_size=2))
+label_folder(
+    Detector.from_pretrained("groundling/nano"),
+    pictures,
+    labels,
+    out,
+    LabelSettings(batch_size=2),
+    segmenter=load_segmenter(segmenter) if segmenter else None,
+)

@@ -12,6 +12,7 @@ import pytest
 from groundling.cli.main import run
 from groundling.data.check import check_dataset
 from groundling.labelling import LabelSettings, label_folder
+from groundling.segmentation import load_segmenter
 from labelling.drawn import LABELS, contents, folder_of, predictions
 
 SETTINGS = LabelSettings(batch_size=2)  # as in the script
@@ -21,9 +22,9 @@ SIX = tuple(f"{name}.png" for name in "abcdef")
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
 
 
-def label(moment, photos, out, log):
+def label(moment, photos, out, log, segmenter=""):
     """Return whether it lived."""
-    command = [sys.executable, str(SCRIPT), moment, str(photos), str(out), str(log), *LABELS]
+    command = [sys.executable, str(SCRIPT), moment, str(photos), str(out), str(log), str(segmenter), *LABELS]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode in (0, -signal.SIGKILL), done.stderr
     return done.returncode == 0
@@ -35,13 +36,16 @@ def assert_all_once(out, log, names):
     assert [line["picture"] for line in predictions(out)] == sorted(names)
 
 
-def test_killed_in_the_middle_of_a_line(nano, tmp_path):
+@pytest.mark.parametrize("with_masks", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_killed_in_the_middle_of_a_line(nano, tmp_path, segmenter_folder, with_masks):
     photos, log = folder_of(tmp_path / "photos", *SIX), tmp_path / "log"
-    assert not label("torn 2", photos, tmp_path / "out", log)
+    name = segmenter_folder if with_masks else ""
+    assert not label("torn 2", photos, tmp_path / "out", log, name)
     assert not (tmp_path / "out").exists()
-    assert label("never", photos, tmp_path / "out", log)
+    assert label("never", photos, tmp_path / "out", log, name)
     assert_all_once(tmp_path / "out", log, SIX)
-    label_folder(nano, photos, LABELS, tmp_path / "whole", SETTINGS)
+    segmenter = load_segmenter(name, device="cpu") if with_masks else None
+    label_folder(nano, photos, LABELS, tmp_path / "whole", SETTINGS, segmenter=segmenter)
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
 
 

@@ -7,30 +7,38 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from groundling.cli.data import WrittenFormat
+from groundling.cli.data import PolygonsOption, WrittenFormat
 from groundling.cli.options import (
     DEFAULT_NMS,
     DEFAULT_OVERLAP,
     DEFAULT_THRESHOLD,
     BatchSizeOption,
+    BestOfThreeOption,
     CompileOption,
     DeviceOption,
     DropGroupsOption,
+    DropIslandsOption,
+    Dtype,
     DtypeOption,
+    FillHolesOption,
     LabelsOption,
     ModelOption,
     NegativesOption,
     NmsAcrossLabelsOption,
     NmsOption,
     OverlapOption,
+    SegmenterOption,
     ThresholdOption,
+    TightenOption,
     TileOption,
     TopKOption,
     VocabularyOption,
+    choose_masks,
     choose_rules,
     choose_tiles,
     choose_vocabulary,
     load_detector,
+    load_grounded_sam,
 )
 from groundling.cli.progress import progress_bar
 from groundling.cli.status import INTERRUPTED, PROBLEM
@@ -41,6 +49,8 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
     from groundling.labelling import LabelReport
+    from groundling.pipeline.detector import Detector
+    from groundling.segmentation import Segmenter
 
 _SHOWN_UNREADABLE = 5
 
@@ -64,6 +74,12 @@ def label(  # noqa: PLR0913  (one parameter for each option)
     tile: TileOption = None,
     overlap: OverlapOption = DEFAULT_OVERLAP,
     batch_size: BatchSizeOption = 1,
+    sam: SegmenterOption = None,
+    polygons: PolygonsOption = False,
+    best_of_three: BestOfThreeOption = False,
+    fill_holes: FillHolesOption = 0,
+    drop_islands: DropIslandsOption = 0,
+    tighten: TightenOption = False,
     dtype: DtypeOption = None,
     device: DeviceOption = None,
     compile: CompileOption = False,
@@ -73,6 +89,8 @@ def label(  # noqa: PLR0913  (one parameter for each option)
     ] = False,
 ) -> int:
     """Label all pictures of a folder as a data set; the same command goes on after a crash or an interruption.
+
+    With --sam everything that is found gets a mask, in the formats that hold masks: coco, yolo, labelme and png.
 
     Exit with 1 if pictures could not be read; they are listed in the folder of --out/report.json.
 
@@ -89,14 +107,27 @@ def label(  # noqa: PLR0913  (one parameter for each option)
         copy=copy,
         overwrite=overwrite,
         model_name=BUNDLED_MODEL if model is None else model,
+        masks=choose_masks(best_of_three, fill_holes, drop_islands),
+        tighten=tighten,
+        polygons=polygons,
+        segmenter_name=sam or "",
     )
     pictures = find_pictures(folder, recursive=recursive)
-    check_output(out, settings)  # mistakes are said before the model is loaded
+    check_output(out, settings, has_segmenter=sam is not None)  # mistakes are said before the model is loaded
 
-    detector = load_detector(model, device=device, dtype=dtype, compile=compile)
+    detector, segmenter = _load(model, sam, device=device, dtype=dtype, compile=compile)
     with _progress() as advance:
-        report = label_folder(detector, pictures, words, out, settings, progress=advance)
+        report = label_folder(detector, pictures, words, out, settings, segmenter=segmenter, progress=advance)
     return _print(report, out, format_)
+
+
+def _load(
+    model: str | None, sam: str | None, *, device: str | None, dtype: Dtype | None, compile: bool
+) -> "tuple[Detector, Segmenter | None]":
+    if sam is None:
+        return load_detector(model, device=device, dtype=dtype, compile=compile), None
+    both = load_grounded_sam(model, sam, device=device, dtype=dtype, compile=compile)
+    return both.detector, both.segmenter
 
 
 @contextmanager

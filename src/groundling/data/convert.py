@@ -12,6 +12,7 @@ from groundling.data.writers.labelme import LabelmeWriter
 from groundling.data.writers.objects import Writer
 from groundling.data.writers.odvg import OdvgWriter
 from groundling.data.writers.pictures import PictureFiles
+from groundling.data.writers.png import PngWriter
 from groundling.data.writers.tables import CsvWriter, ParquetWriter, check_parquet
 from groundling.data.writers.voc import VocWriter
 from groundling.data.writers.yolo import YoloWriter
@@ -28,8 +29,13 @@ WRITERS: Mapping[str, Callable[[Path, Sequence[str]], Writer]] = {
     "csv": CsvWriter,
     "parquet": ParquetWriter,
     "labelme": LabelmeWriter,
+    "png": PngWriter,
 }
-"""Every format that can be written; the last three cannot be read again."""
+"""Every format that can be written; the last four cannot be read again."""
+
+WITH_POLYGONS = ("coco", "yolo", "labelme")
+WITH_MASKS = (*WITH_POLYGONS, "png")
+"""The formats that hold masks, and those that hold them as polygons, which only COCO need not."""
 
 PARTS = frozenset(
     {
@@ -41,9 +47,11 @@ PARTS = frozenset(
         "classes.txt",
         "data.yaml",
         "images",
+        "instances",
         "label_map.json",
         "labels",
         "labels.txt",
+        "masks",
         "odvg.jsonl",
         "pictures.csv",
         "pictures.parquet",
@@ -75,7 +83,7 @@ class Conversion:
 
     Attributes:
         records: their number.
-        left_out: what the format cannot hold, and how often it was met; without masks, which no record has.
+        left_out: what the format cannot hold, and how often it was met.
     """
 
     records: int
@@ -89,6 +97,7 @@ def convert_dataset(
     *,
     copy: bool = False,
     overwrite: bool = False,
+    polygons: bool = False,
     progress: Progress = lambda done, total: None,
 ) -> Conversion:
     """Write a data set in another format: all of it or, after an error, nothing.
@@ -101,41 +110,50 @@ def convert_dataset(
         to: one of WRITERS.
         copy: copy the pictures; otherwise they are linked to.
         overwrite: replace the folder, if nothing but a data set is in it.
+        polygons: write COCO's masks as polygons, not as run lengths.
         progress: called with the number of records that are done and of all.
 
     Raises:
-        ConfigError: there is no such format.
+        ConfigError: there is no such format, or it has no polygons.
         DatasetError: the folder may not be written, or the format cannot hold such labels.
         ImageError: a picture is missing.
     """
-    check_format(to)
+    check_format(to, polygons=polygons)
     if to != "odvg" and not dataset.names:
         raise DatasetError(f"The labels of this data set are phrases and sentences, which {to} cannot hold. Use odvg.")
     place = Path(destination).expanduser()
     with atomic_folder(place, replaceable=PARTS if overwrite else None) as folder:
         records = _counted(dataset, progress)
         placing = Placing(source=getattr(dataset, "images", None), copy=copy, doomed=place)
-        left_out = write_records(folder, to, records, dataset.names, placing)
+        left_out = write_records(folder, to, records, dataset.names, placing, polygons=polygons)
     return Conversion(len(dataset), left_out)
 
 
-def check_format(to: str) -> None:
+def check_format(to: str, *, polygons: bool = False) -> None:
     """Find out before long work whether a format can be written.
 
     Raises:
-        ConfigError: there is no such format.
+        ConfigError: there is no such format, or it has no polygons.
         MissingExtraError: a package that it needs is not installed.
     """
     if to not in WRITERS:
         close = closest(to, WRITERS)
         hint = f"Did you mean {close!r}?" if close else f"Use one of {', '.join(WRITERS)}."
         raise ConfigError(f"There is no format {to!r}. {hint}")
+    if polygons and to not in WITH_POLYGONS:
+        raise ConfigError(f"{to} holds no polygons (--polygons). Write one of {', '.join(WITH_POLYGONS)}.")
     if to == "parquet":
         check_parquet()
 
 
 def write_records(
-    folder: Path, to: str, records: Iterable[Record], names: Sequence[str], placing: Placing
+    folder: Path,
+    to: str,
+    records: Iterable[Record],
+    names: Sequence[str],
+    placing: Placing,
+    *,
+    polygons: bool = False,
 ) -> dict[str, int]:
     """Write records into a folder, one after the other.
 
@@ -145,6 +163,7 @@ def write_records(
         records: pictures and what is in them.
         names: the vocabulary that their labels come from.
         placing: how pictures come into the folder, where the format takes them along.
+        polygons: write COCO's masks as polygons, not as run lengths.
 
     Returns:
         What the format cannot hold, and how often it was met.
@@ -154,7 +173,8 @@ def write_records(
         ImageError: a picture is missing.
         OSError: something cannot be written.
     """
-    with closing(WRITERS[to](folder, names)) as writer:
+    made = CocoWriter(folder, names, polygons=polygons) if to == "coco" else WRITERS[to](folder, names)
+    with closing(made) as writer:
         place: Callable[[Record], str] = _key
         if writer.IMAGES:
             images = folder / writer.IMAGES
@@ -168,6 +188,8 @@ def write_records(
                 flat=placing.flat,
             ).place
         for record in records:
+            if record.masks is not None and to not in WITH_MASKS:
+                writer.left_out["masks"] += len(record.masks)
             writer.add(record, place(record))
         writer.finish()
         return {what: count for what, count in writer.left_out.items() if count}

@@ -14,6 +14,7 @@ from PIL import Image
 
 from groundling.errors import DatasetError
 from groundling.pictures.reading import open_picture
+from groundling.structures.masks import Masks
 from groundling.structures.prompt import Caption
 
 
@@ -35,6 +36,8 @@ class Record:
         partial: names of which only some things are labelled here, so that a thing without a box may well be one of
             them; they are neither learned nor counted as mistakes.
         score_N: how sure a model is of each box, 0..1 [N]; None where people have drawn the boxes.
+        masks: which pixels belong to each object, one mask for each box, in the size of the picture; None where nobody
+            knows. A mask may be empty.
     """
 
     key: str
@@ -48,6 +51,7 @@ class Record:
     crowd_N: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, np.bool_))
     partial: tuple[str, ...] = ()
     score_N: NDArray[np.float32] | None = None
+    masks: Masks | None = None
 
     def __post_init__(self) -> None:
         count = len(self.boxes_xyxy)
@@ -60,6 +64,11 @@ class Record:
             )
         if self.score_N is not None and self.score_N.shape != (count,):
             raise DatasetError(f"{self.key}: score_N must have the shape [{count}], but has {self.score_N.shape}.")
+        if self.masks is not None and (len(self.masks), self.masks.image_wh) != (count, self.image_wh):
+            raise DatasetError(
+                f"{self.key}: masks must be {count} of {self.image_wh[0]} x {self.image_wh[1]} pixels, one for each "
+                f"box, but are {self.masks}."
+            )
         if self.positive_NL.shape != (count, len(self.labels)):
             raise DatasetError(
                 f"{self.key}: positive_NL must have the shape {(count, len(self.labels))}, one row for each box and "

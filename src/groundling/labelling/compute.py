@@ -10,13 +10,18 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
+from torch import Tensor
+
 from groundling.errors import ImageError
 from groundling.labelling.finding import Finding, Stamp, stamp_of
 from groundling.labelling.pictures import unusable_name
 from groundling.labelling.settings import LabelSettings
 from groundling.pipeline.detector import Detector
+from groundling.pipeline.grounded_sam import GroundedSam
+from groundling.pipeline.pictures import read_picture
 from groundling.pipeline.preparation import PreparedPicture
 from groundling.pipeline.prompt_encoding import PromptEncoding
+from groundling.structures.detections import Detections
 
 MOST_THREADS = 8
 """That read and resize pictures; more only wait for each other's memory."""
@@ -30,21 +35,38 @@ _Out = TypeVar("_Out")
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """A picture as the model reads it."""
+    """A picture as the models read it.
+
+    Attributes:
+        name: its name in the list of pictures.
+        stamp: of its file.
+        prepared: what the detector reads.
+        pixels: what the segmenter reads, uint8 RGB [3, H, W]; None where there is no segmenter.
+    """
 
     name: str
     stamp: Stamp | None
     prepared: PreparedPicture
+    pixels: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Labeller:
-    """What is done with every picture."""
+    """What is done with every picture.
+
+    Attributes:
+        detector: finds boxes.
+        encoding: what it looks for.
+        root: the folder that names of pictures are relative to.
+        settings: how.
+        sam: the same detector with what makes masks; None where there are to be none.
+    """
 
     detector: Detector
     encoding: PromptEncoding
     root: Path
     settings: LabelSettings
+    sam: GroundedSam | None = None
 
     def run(self, names: Sequence[str]) -> Generator[list[Finding], None, None]:
         """Yield findings of all pictures, a batch at a time.
@@ -62,12 +84,29 @@ class Labeller:
                 yield self._detect(batch) if isinstance(batch, list) else [batch]
 
     def _prepared(self, name: str) -> Ready | Finding:
-        return self._tried(name, lambda path, stamp: Ready(name, stamp, self.detector.prepare(path)))
+        return self._tried(name, partial(self._read, name))
+
+    def _read(self, name: str, path: Path, stamp: Stamp | None) -> Ready:
+        if self.sam is None:
+            return Ready(name, stamp, self.detector.prepare(path))
+        pixels = read_picture(path)  # once, for both models
+        return Ready(name, stamp, self.detector.prepare(pixels), pixels)
 
     def _tiled(self, name: str) -> Finding:
-        search = partial(self.detector, batch_size=self.settings.batch_size, tiles=self.settings.tiles)
-        rules = asdict(self.settings.rules)
-        return self._tried(name, lambda path, stamp: Finding.of(name, stamp, search(path, self.encoding, **rules)))
+        return self._tried(name, lambda path, stamp: Finding.of(name, stamp, self._searched(path)))
+
+    def _searched(self, path: Path) -> Detections:
+        settings = self.settings
+        rules = asdict(settings.rules)
+        found = self.detector(path, self.encoding, batch_size=settings.batch_size, tiles=settings.tiles, **rules)
+        if self.sam is None or not found:
+            return found
+        try:
+            return self.sam.segment(path, found, masks=settings.masks, tighten=settings.tighten)
+        except ImageError as error:  # it has just been read, but in parts
+            raise ImageError(
+                f"{path} cannot be read whole, as masks need it ({error}). Label it without --sam."
+            ) from error
 
     def _tried(self, name: str, use: Callable[[Path, Stamp | None], _Out]) -> _Out | Finding:
         """Use a picture's file; what stands in the way is a finding, too."""
@@ -82,9 +121,13 @@ class Labeller:
         return Finding(name, stamp, error=error)
 
     def _detect(self, batch: Sequence[Ready]) -> list[Finding]:
-        rules = asdict(self.settings.rules)
+        settings = self.settings
         pictures = [one.prepared for one in batch]
-        found = self.detector.detect_many(pictures, self.encoding, batch_size=self.settings.batch_size, **rules)
+        rules = asdict(settings.rules)
+        found = list(self.detector.detect_many(pictures, self.encoding, batch_size=settings.batch_size, **rules))
+        if self.sam is not None:
+            pixels = [one.pixels for one in batch if one.pixels is not None]
+            found = self.sam.add_masks(pixels, found, settings.masks, tighten=settings.tighten)
         return [Finding.of(one.name, one.stamp, some) for one, some in zip(batch, found, strict=True)]
 
 

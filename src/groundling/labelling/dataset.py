@@ -52,11 +52,12 @@ def write_dataset(
         with (folder / PREDICTIONS).open("w", encoding="utf-8") as lines:
             placing = Placing(pictures.common, copy=settings.copy, doomed=work.out, flat=settings.format in FLAT)
             records = count.records(lines.write, advance)
-            left_out = write_records(folder, settings.format, records, names, placing)
+            left_out = write_records(folder, settings.format, records, names, placing, polygons=settings.polygons)
         content = {
             **about,
             "format": settings.format,
             "copy": settings.copy,
+            "polygons": settings.polygons,
             "pictures": len(pictures.names),
             "boxes": {name: count.boxes[name] for name in names},
             "without_boxes": count.without_boxes,

@@ -11,6 +11,7 @@ import numpy as np
 from groundling.data.record import Record, one_label_each
 from groundling.data.writers.objects import DECIMALS, SCORE_DECIMALS
 from groundling.structures.detections import Detection, Detections
+from groundling.structures.masks import Masks
 
 Stamp = tuple[int, int]
 """Bytes of a file and when it was changed last, in nanoseconds: another stamp is another picture."""
@@ -26,6 +27,7 @@ class Finding:
         image_wh: width and height, upright, pixels; (0, 0) if it could not be read.
         found: what was found, best first; boxes are rounded to 0.0001 pixel.
         error: why it could not be read; None if it could.
+        masks: of what was found; None where nothing was found or nothing was segmented.
     """
 
     picture: str
@@ -33,12 +35,15 @@ class Finding:
     image_wh: tuple[int, int] = (0, 0)
     found: tuple[Detection, ...] = ()
     error: str | None = None
+    masks: Masks | None = None
 
     @classmethod
     def of(cls, picture: str, stamp: Stamp | None, detections: Detections) -> Self:
         """Round what was found, and leave out boxes that have no area then."""
-        found = tuple(item for item in map(_rounded, detections) if _has_area(item))
-        return cls(picture, stamp, detections.image_wh, found)
+        items = [_rounded(item) for item in detections]
+        kept = [row for row, item in enumerate(items) if _has_area(item)]
+        masks = None if detections.masks is None or not kept else detections.masks[kept]
+        return cls(picture, stamp, detections.image_wh, tuple(items[row] for row in kept), masks=masks)
 
     def to_dict(self) -> dict[str, Any]:
         """Convert to plain values; `from_dict` gives back an equal object."""
@@ -47,10 +52,12 @@ class Finding:
         if self.error is not None:
             return about | {"error": self.error}
         width, height = self.image_wh
-        items = [
+        items: list[dict[str, Any]] = [
             {"label": item.label, "label_id": item.label_id, "score": item.score, "box_xyxy": list(item.box_xyxy)}
             for item in self.found
         ]
+        for row, mask in enumerate([] if self.masks is None else self.masks.to_coco()):
+            items[row] |= {"mask": mask, "mask_score": self.found[row].mask_score}
         return about | {"width": width, "height": height, "detections": items}
 
     @classmethod
@@ -67,8 +74,11 @@ class Finding:
         for item in value["detections"]:
             left, top, right, bottom = (float(number) for number in item["box_xyxy"])
             box = (left, top, right, bottom)
-            found.append(Detection(box, str(item["label"]), int(item["label_id"]), float(item["score"])))
-        return cls(str(value["picture"]), stamp, (int(value["width"]), int(value["height"])), tuple(found))
+            mask_score = None if item.get("mask_score") is None else float(item["mask_score"])
+            name, number, score = str(item["label"]), int(item["label_id"]), float(item["score"])
+            found.append(Detection(box, name, number, score, mask_score=mask_score))
+        size = (int(value["width"]), int(value["height"]))
+        return cls(str(value["picture"]), stamp, size, tuple(found), masks=_masks(value["detections"], size))
 
     def record(self, root: Path, names: Sequence[str]) -> Record:
         """Convert to what the writers of data sets take.
@@ -87,6 +97,7 @@ class Finding:
             boxes_xyxy=np.array([item.box_xyxy for item in self.found], np.float32).reshape(-1, 4),
             positive_NL=one_label_each([column[item.label_id] for item in self.found], len(present)),
             score_N=np.array([item.score for item in self.found], np.float32),
+            masks=self.masks,
         )
 
 
@@ -101,7 +112,19 @@ def stamp_of(path: Path) -> Stamp | None:
 
 def _rounded(item: Detection) -> Detection:
     left, top, right, bottom = (round(float(number), DECIMALS) for number in item.box_xyxy)
-    return item._replace(box_xyxy=(left, top, right, bottom), score=round(float(item.score), SCORE_DECIMALS))
+    mask_score = None if item.mask_score is None else round(item.mask_score, SCORE_DECIMALS)
+    score = round(float(item.score), SCORE_DECIMALS)
+    return item._replace(box_xyxy=(left, top, right, bottom), score=score, mask_score=mask_score)
+
+
+def _masks(items: Sequence[Mapping[str, Any]], image_wh: tuple[int, int]) -> Masks | None:
+    """Return the masks of what was found as they were written; whoever uses one decodes it, and nobody before."""
+    written = [item["mask"] for item in items if "mask" in item]
+    if not written:
+        return None
+    if len(written) < len(items) or any(mask["size"] != [image_wh[1], image_wh[0]] for mask in written):
+        raise ValueError("some have no mask of the picture's size")
+    return Masks(tuple(mask["counts"] for mask in written), image_wh)
 
 
 def _has_area(item: Detection) -> bool:

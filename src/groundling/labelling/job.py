@@ -12,6 +12,7 @@ from groundling.labelling.pictures import PictureList
 from groundling.labelling.settings import LabelSettings
 from groundling.pipeline.detector import Detector
 from groundling.pipeline.prompt_encoding import fingerprint
+from groundling.segmentation import Segmenter
 from groundling.structures.vocabulary import Vocabulary
 
 VERSION = 1
@@ -29,8 +30,15 @@ class Job:
     content: Mapping[str, Any]
 
     @classmethod
-    def of(cls, detector: Detector, pictures: PictureList, vocabulary: Vocabulary, settings: LabelSettings) -> "Job":
-        """Describe a job. The model is told apart by its weights, not by its name."""
+    def of(
+        cls,
+        detector: Detector,
+        segmenter: Segmenter | None,
+        pictures: PictureList,
+        vocabulary: Vocabulary,
+        settings: LabelSettings,
+    ) -> "Job":
+        """Describe a job. Models are told apart by their weights, not by their names."""
         content = {
             "version": VERSION,
             "pictures": str(pictures.source),
@@ -39,6 +47,8 @@ class Job:
             "model": _model(detector),
             **{f"selection {name}": value for name, value in asdict(settings.rules).items()},
             "tiles": None if settings.tiles is None else asdict(settings.tiles),
+            "segmenter": None if segmenter is None else _segmenter(segmenter),
+            **({} if segmenter is None else _masks(settings)),
         }
         return cls(json.loads(json.dumps(content)))  # tuples become lists, as in the file
 
@@ -87,6 +97,18 @@ def _model(detector: Detector) -> str:
     config = {key: value for key, value in detector.model.config.to_dict().items() if key not in _FOR_THE_RECORD}
     for settings in (config, detector.processor.image_processor.to_dict()):
         digest.update(json.dumps(settings, sort_keys=True, default=str).encode())
+    return digest.hexdigest()[:16]
+
+
+def _masks(settings: LabelSettings) -> dict[str, Any]:
+    """Return what changes masks beside the segmenter; `chunk` changes nothing."""
+    options = {f"masks {name}": value for name, value in asdict(settings.masks).items() if name != "chunk"}
+    return options | {"masks tighten": settings.tighten}
+
+
+def _segmenter(segmenter: Segmenter) -> str:
+    digest = hashlib.sha256(fingerprint(segmenter.model.state_dict().items()).encode())
+    digest.update(json.dumps([segmenter.family.title, asdict(segmenter.preparation)], default=str).encode())
     return digest.hexdigest()[:16]
 
 

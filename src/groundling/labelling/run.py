@@ -22,6 +22,8 @@ from groundling.labelling.settings import LabelSettings
 from groundling.labelling.workplace import Workplace
 from groundling.labelling.written import PREDICTIONS
 from groundling.pipeline.detector import Detector
+from groundling.pipeline.grounded_sam import GroundedSam
+from groundling.segmentation import Segmenter
 from groundling.structures.vocabulary import Vocabulary, check_labels
 
 Progress = Callable[[str, int, int], None]
@@ -37,6 +39,7 @@ def label_folder(
     out: str | os.PathLike[str],
     settings: LabelSettings | None = None,
     *,
+    segmenter: Segmenter | None = None,
     progress: Progress = lambda stage, done, total: None,
 ) -> LabelReport:
     """Find what the labels name in all pictures of a folder and write it as a data set.
@@ -54,9 +57,11 @@ def label_folder(
         labels: what to find.
         out: folder of the data set; it must be new, empty, or from an earlier call.
         settings: how; None is COCO with the usual threshold.
+        segmenter: turns each box into a mask; None leaves boxes alone.
         progress: is told how far the work is.
 
     Raises:
+        ConfigError: the settings need a segmenter.
         ImageError: there are no pictures.
         PromptError: the labels cannot be used, or not be written.
         DatasetError: the folder may not be written, was changed by hand, belongs to another job or another process is
@@ -64,24 +69,28 @@ def label_folder(
             and what is done is kept.
     """
     settings = LabelSettings() if settings is None else settings
+    settings.check_segmenter(is_there=segmenter is not None)
     vocabulary = labels if isinstance(labels, Vocabulary) else Vocabulary(tuple(check_labels(labels)))
     names = writable_names(vocabulary)
     work = Workplace(out)
     listed = pictures if isinstance(pictures, PictureList) else find_pictures(pictures)
     meant = _outside(listed, work.out)
     work.check(overwrite=settings.overwrite)
-    labeller = Labeller(detector, detector.encode(vocabulary), meant.root, settings)
-    job = Job.of(detector, meant, vocabulary, settings)
+    sam = None if segmenter is None else GroundedSam(detector, segmenter)
+    labeller = Labeller(detector, detector.encode(vocabulary), meant.root, settings, sam)
+    job = Job.of(detector, segmenter, meant, vocabulary, settings)
     with work:
         return _Labelling(work, job, meant, names, settings, progress).run(labeller)
 
 
-def check_output(out: str | os.PathLike[str], settings: LabelSettings) -> None:
+def check_output(out: str | os.PathLike[str], settings: LabelSettings, *, has_segmenter: bool = False) -> None:
     """Find out whether a data set can be written, before a model is loaded for it.
 
     Raises:
+        ConfigError: the settings need a segmenter, and there will be none.
         DatasetError: the folder may not be written, or something would be lost.
     """
+    settings.check_segmenter(is_there=has_segmenter)
     Workplace(out).check(overwrite=settings.overwrite)
 
 
@@ -104,6 +113,8 @@ class _Labelling:
         self._settings = settings
         self._progress = progress
         made_by = {"groundling": groundling.__version__, "model": settings.model_name}
+        if settings.segmenter_name:
+            made_by["segmenter"] = settings.segmenter_name
         self._about: dict[str, Any] = {"job": dict(job.content), "made_by": made_by}
 
     def run(self, labeller: Labeller) -> LabelReport:
@@ -145,9 +156,10 @@ class _Labelling:
         return self._is_same_set(finished, before) and not self._pending(before)
 
     def _is_same_set(self, finished: dict[str, Any], before: Journal) -> bool:
-        names = self._pictures.names
+        names, settings = self._pictures.names, self._settings
+        before_it = (finished["format"], finished["copy"], finished.get("polygons", False))
         return (
-            (finished["format"], finished["copy"]) == (self._settings.format, self._settings.copy)
+            before_it == (settings.format, settings.copy, settings.polygons)
             and len(before) == len(names)
             and all(map(before.__contains__, names))
         )

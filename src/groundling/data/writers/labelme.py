@@ -7,16 +7,25 @@ from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 
 from groundling.data.record import Record
-from groundling.data.writers.objects import DECIMALS, Writer, named_objects, write_lines
+from groundling.data.writers.objects import (
+    DECIMALS,
+    NamedObject,
+    Writer,
+    named_objects,
+    outline_tolerance,
+    write_lines,
+)
+from groundling.structures.outlines import outlines
 
 LABELS = "labels.txt"
 _VERSION = "5.0.0"  # labelme warns of files of another major version; all have had the same keys for years
 
 
 class LabelmeWriter(Writer):
-    """Writes rectangles, without the pictures' bytes; a crowd has the flag "crowd".
+    """Writes polygons where there are masks, else rectangles, without the pictures' bytes.
 
-    Where there are scores, a shape has the key "score". labelme keeps keys that it does not know.
+    The parts of one thing have the same "group_id". A crowd has the flag "crowd". Where there are scores, a shape has
+    the key "score". labelme keeps keys that it does not know.
     """
 
     IMAGES: ClassVar[str] = "images"
@@ -31,18 +40,19 @@ class LabelmeWriter(Writer):
     def add(self, record: Record, file_name: str) -> None:
         """Take in a record; see `Writer`."""
         shapes: list[dict[str, Any]] = []
-        for one in named_objects(record, self._index_of, self.left_out):
-            left, top, right, bottom = (round(number, DECIMALS) for number in one.box)
-            shape = {
-                "label": self._names[one.name_id],
-                "points": [[left, top], [right, bottom]],
-                "group_id": None,
-                "description": "",
-                "shape_type": "rectangle",
-                "flags": {"crowd": True} if one.is_crowd else {},
-                "mask": None,
-            }
-            shapes.append(shape if one.score is None else shape | {"score": one.score})
+        for group, one in enumerate(named_objects(record, self._index_of, self.left_out), 1):
+            parts = _parts(record, one)
+            for kind, points in parts:
+                shape = {
+                    "label": self._names[one.name_id],
+                    "points": [[round(number, DECIMALS) for number in point] for point in points],
+                    "group_id": group if len(parts) > 1 else None,
+                    "description": "",
+                    "shape_type": kind,
+                    "flags": {"crowd": True} if one.is_crowd else {},
+                    "mask": None,
+                }
+                shapes.append(shape if one.score is None else shape | {"score": one.score})
         path = PurePosixPath(file_name)
         width, height = record.image_wh
         content: dict[str, Any] = {
@@ -60,3 +70,13 @@ class LabelmeWriter(Writer):
     def finish(self) -> None:
         """Write the names."""
         write_lines(self._folder / LABELS, list(self._names))
+
+
+def _parts(record: Record, one: NamedObject) -> list[tuple[str, list[list[float]]]]:
+    """Return the shapes of a thing and their points: of a mask its parts; of nothing else the box."""
+    masks = record.masks
+    if masks is not None and masks.areas[one.row]:
+        traced = outlines(masks[one.row], tolerance=outline_tolerance(masks, one.row))
+        return [("polygon", part.tolist()) for part in traced]
+    left, top, right, bottom = one.box
+    return [("rectangle", [[left, top], [right, bottom]])]
