@@ -1,4 +1,4 @@
-"""`make demo`: find things in a picture with the model that comes with the package; no download."""
+"""`make demo`: find things in a picture, with masks, by the models that come with the package; no download."""
 
 import shlex
 import subprocess
@@ -12,7 +12,7 @@ LABELS = ["brown house", "blue oval", "yellow bolt", "blue house", "green star"]
 
 def main() -> int:
     """Show the command and run it; one of the labels is not in the picture."""
-    command = ["groundling", "detect", str(PICTURE), "--labels", *LABELS, "--out", str(OUT)]
+    command = ["groundling", "segment", str(PICTURE), "--labels", *LABELS, "--out", str(OUT)]
     print(f"$ {shlex.join(command)}", flush=True)
     return subprocess.run([sys.executable, "-m", "groundling", *command[1:]], check=False).returncode
 
