@@ -7,6 +7,7 @@ import pytest
 
 from data.small_sets import flickr_folder, picture, refcoco_folder
 from groundling.cli.main import run
+from random_segmenters import write_segmenter
 
 
 @pytest.fixture
@@ -50,6 +51,14 @@ def test_nothing_named(capsys):
         pytest.param(["scenes", "--model", "m", "--split", "all"], "split='all' is unknown", id="split"),
         pytest.param(["refcoco", "--model", "m", "--data", "x", "--top-k", "3"], "needs the best 10 boxes", id="top k"),
         pytest.param(["scenes", "--model", "no-model-here", "--count", "1"], "no-model-here", id="missing model"),
+        pytest.param(
+            ["flickr", "--model", "m", "--data", "x", "--sam", "s"], "--sam belongs to coco, lvis, ", id="sam"
+        ),
+        pytest.param(["scenes", "--split", "referring", "--sam", "s"], "and not to phrases", id="masks of phrases"),
+        pytest.param(
+            ["scenes", "--fill-holes", "3"], "are about masks: name a segmenter with --sam", id="no segmenter"
+        ),
+        pytest.param(["scenes", "--sam", "no-sam-here", "--count", "1"], "no-sam-here", id="missing segmenter"),
     ],
 )
 def test_mistakes(arguments, message, capsys, tmp_path, monkeypatch):
@@ -76,6 +85,24 @@ def test_coco(coco, checkpoint, tmp_path, capsys):
     assert {box["image_id"] for box in boxes} == {70, 3}
     assert {box["category_id"] for box in boxes} <= {5, 90}
     assert len(json.loads((tmp_path / "out" / "metrics.json").read_text())["metrics"]) == 12
+
+
+def test_coco_with_masks(coco, checkpoint, tmp_path, capsys):
+    arguments = ["--model", str(checkpoint), "--data", str(coco), "--out", str(tmp_path / "out"), "--top-k", "5"]
+    arguments += ["--sam", str(write_segmenter("sam", tmp_path / "sam")), "--drop-islands", "4"]
+    assert run(["evaluate", "coco", *arguments]) == 2
+    assert "annotations[0] (id 1): the segmentation is None" in capsys.readouterr().err
+    content = json.loads(coco.read_text())
+    for annotation in content["annotations"]:
+        annotation["segmentation"] = [[1, 2, 31, 2, 31, 22, 1, 22]]
+    coco.write_text(json.dumps(content))
+    assert run(["evaluate", "coco", *arguments]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert "islands of less than 4 pixels dropped" in out
+    assert out.index("AP50") < out.index("mask_AP") < out.index("lost_by_detector") < out.index("mask AP")
+    boxes = json.loads((tmp_path / "out" / "predictions.json").read_text())
+    assert [box["segmentation"]["size"] for box in boxes] == [[48, 64]] * 10
 
 
 def test_scenes(checkpoint, tmp_path, monkeypatch, capsys):

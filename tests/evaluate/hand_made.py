@@ -2,12 +2,14 @@
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import PIL.Image
 
 from groundling import Detector
 from groundling.data.record import Record
 from groundling.evaluate.found import Found
+from groundling.structures.masks import Masks
 
 SIZE = 400, 300
 
@@ -98,3 +100,14 @@ def pictures(count=5, seed=0):
 def load(checkpoint, number):
     """Load a detector, as a process does."""
     return Detector.from_pretrained(checkpoint, device="cpu")
+
+
+def blobs(boxes_xyxy, image_wh=SIZE):
+    """Ellipses that fill boxes, cut off at the picture's edges."""
+    masks = []
+    for left, top, right, bottom in np.asarray(boxes_xyxy, np.float64).reshape(-1, 4).tolist():
+        canvas = np.zeros(image_wh[::-1], np.uint8)
+        center = round((left + right) / 2), round((top + bottom) / 2)
+        cv2.ellipse(canvas, center, (int((right - left) / 2), int((bottom - top) / 2)), 0, 0, 360, 1, -1)
+        masks.append(canvas > 0)
+    return Masks.from_array(masks, image_wh)

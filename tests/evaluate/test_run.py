@@ -60,6 +60,7 @@ def test_everything_is_written(finished):
     assert metrics["metrics"]["APl"] is None
     assert metrics["counts"]["pictures"] == 7
     assert {row["name"] for row in metrics["categories"]} == {"cat", "dog"}
+    assert "mask" not in (folder / "metrics.json").read_text()
     protocol = json.loads((folder / "protocol.json").read_text())
     assert (protocol["top_k"], protocol["aggregate"], protocol["dtype"]) == (20, "mean", "float32")
     assert protocol["resize"] == {"shortest_edge": 64, "longest_edge": 128}

@@ -43,6 +43,7 @@ class WrittenFormat(StrEnum):
     csv = "csv"
     parquet = "parquet"
     labelme = "labelme"
+    png = "png"
 
 
 Annotations = Annotated[str, typer.Argument(metavar="DATASET", help="Annotation file, or folder of a data set.")]
@@ -52,6 +53,10 @@ LabelMap = Annotated[str | None, typer.Option("--label-map", metavar="FILE", hel
 Split = Annotated[str | None, typer.Option("--split", help="refcoco, flickr, yolo, voc: train, val, testA, ...")]
 Instances = Annotated[
     str | None, typer.Option("--instances", metavar="FILE", help="refcoco: COCO file with the boxes.")
+]
+
+PolygonsOption = Annotated[
+    bool, typer.Option("--polygons", help="COCO: write masks as polygons, not as run lengths, which are exact.")
 ]
 
 
@@ -100,6 +105,10 @@ def convert(  # noqa: PLR0913  (one parameter for each option)
     instances: Instances = None,
     copy: Annotated[bool, typer.Option("--copy", help="Copy the pictures; else they are linked.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a data set at DST.")] = False,
+    masks: Annotated[
+        bool, typer.Option("--masks", help="COCO, LVIS: read masks too; every object must have one then.")
+    ] = False,
+    polygons: PolygonsOption = False,
 ) -> None:
     """Write a data set in another format: all of it or nothing.
 
@@ -108,9 +117,11 @@ def convert(  # noqa: PLR0913  (one parameter for each option)
     from groundling.data.convert import convert_dataset
     from groundling.data.open import open_dataset
 
-    dataset = open_dataset(_spec(annotations, images, format_, label_map, split, instances))
+    dataset = open_dataset(_spec(annotations, images, format_, label_map, split, instances), masks=masks)
     with counted("converting", "records") as advance:
-        done = convert_dataset(dataset, destination, to.value, copy=copy, overwrite=overwrite, progress=advance)
+        done = convert_dataset(
+            dataset, destination, to.value, copy=copy, overwrite=overwrite, polygons=polygons, progress=advance
+        )
     allow_any_letter()
     is_table = to in (WrittenFormat.csv, WrittenFormat.parquet)
     pictures = "without pictures" if is_table else f"pictures {'copied' if copy else 'linked'}"

@@ -8,12 +8,23 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from groundling.cli.options import MODEL_EXAMPLE, BatchSizeOption, DeviceOption, DtypeOption
+from groundling.cli.options import (
+    MODEL_EXAMPLE,
+    SEGMENTER_EXAMPLE,
+    BatchSizeOption,
+    BestOfThreeOption,
+    DeviceOption,
+    DropIslandsOption,
+    DtypeOption,
+    FillHolesOption,
+    choose_masks,
+)
 from groundling.errors import ConfigError
-from groundling.files import BUNDLED_MODEL
+from groundling.files import BUNDLED_MODEL, BUNDLED_SEGMENTER
 
 if TYPE_CHECKING:
     from groundling.evaluate import EvaluationProtocol
+    from groundling.segmentation import MaskOptions
 
 
 class Kind(StrEnum):
@@ -49,6 +60,8 @@ DATA = dict.fromkeys(Kind, "the annotation file") | {
     Kind.flickr: "the folder with Sentences and Annotations",
 }
 """What --data names."""
+
+WITH_MASKS = (Kind.coco, Kind.lvis, Kind.scenes)
 
 DEFAULT_SPLIT = {Kind.scenes: "seen"}
 
@@ -94,6 +107,18 @@ def evaluate(  # noqa: PLR0913  (one parameter for each option)
         float | None, typer.Option("--nms", min=0.0, max=1.0, help="Drop a box that overlaps a better one by more.")
     ] = None,
     chunk: Annotated[int | None, typer.Option("--chunk", min=1, help="Most names in one prompt.")] = None,
+    sam: Annotated[
+        str | None,
+        typer.Option(
+            "--sam",
+            metavar="NAME",
+            help="coco, lvis, scenes: judge masks too; what makes them, a folder or hub id such as"
+            f" {SEGMENTER_EXAMPLE}, or {BUNDLED_SEGMENTER}.",
+        ),
+    ] = None,
+    best_of_three: BestOfThreeOption = False,
+    fill_holes: FillHolesOption = 0,
+    drop_islands: DropIslandsOption = 0,
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FOLDER", help="Where the results go; else evaluation/KIND.")
     ] = None,
@@ -127,12 +152,15 @@ def evaluate(  # noqa: PLR0913  (one parameter for each option)
         "chunk": chunk,
     }
     protocol = choose_protocol(kind, split, fixed=fixed, changes=changes)
+    masks = choose_segmenter_options(kind, protocol, sam, choose_masks(best_of_three, fill_holes, drop_islands))
     folder = out or Path("evaluation") / kind.value
 
     from groundling.cli.evaluations import Evaluations
 
     number_format = None if dtype is None else dtype.value
-    evaluations = Evaluations(model, number_format, device, protocol, batch_size=batch_size, jobs=jobs, limit=limit)
+    evaluations = Evaluations(
+        model, number_format, device, protocol, batch_size=batch_size, jobs=jobs, limit=limit, masks=masks
+    )
     evaluations.run(specs, folder)
 
 
@@ -170,6 +198,26 @@ def data_specs(kind: Kind, data: Path | None, options: Mapping[str, object]) -> 
     # one's own data may be in any format with names; it is then recognised
     is_other = kind is Kind.coco and data.suffix != ".json"
     return {"": spec if is_other else {"format": kind.value} | spec}
+
+
+def choose_segmenter_options(
+    kind: Kind, protocol: "EvaluationProtocol", sam: str | None, options: "MaskOptions"
+) -> "tuple[str, MaskOptions] | None":
+    """Return the segmenter's name and how masks are made; None where masks are not judged.
+
+    Raises:
+        ConfigError: the data set has no masks, phrases are judged, or there are options without a segmenter.
+    """
+    if sam is None:
+        if options != type(options)():
+            raise ConfigError(
+                "--best-of-three, --fill-holes and --drop-islands are about masks: name a segmenter with --sam."
+            )
+        return None
+    if kind not in WITH_MASKS or protocol.metric == "recall":
+        allowed = ", ".join(one.value for one in WITH_MASKS)
+        raise ConfigError(f"--sam belongs to {allowed}, which have masks, and not to phrases. Leave it out.")
+    return sam, options
 
 
 def choose_protocol(

@@ -15,8 +15,10 @@ from groundling.evaluate import EvaluationProtocol, Outcome, Work, describe, run
 from groundling.evaluate.description import lines_of
 from groundling.evaluate.report import percent
 from groundling.evaluate.run import check_extras, check_limit
+from groundling.evaluate.segmented import MaskMaker
 from groundling.evaluate.summary import write_summary
 from groundling.pipeline.detector import Detector
+from groundling.segmentation import MaskOptions, load_segmenter
 
 MOST_LINES = 20
 """Categories that are printed; the report has all of them."""
@@ -33,6 +35,7 @@ class Evaluations:
         batch_size: most pictures computed at a time.
         jobs: number of processes.
         limit: most pictures of a data set; None is all.
+        masks: name of the segmenter and how masks are made; None measures boxes only.
     """
 
     def __init__(
@@ -45,9 +48,12 @@ class Evaluations:
         batch_size: int,
         jobs: int,
         limit: int | None,
+        masks: tuple[str, MaskOptions] | None = None,
     ) -> None:
         self._model, self._protocol = model, protocol
         self._load = partial(load_detector, model, dtype, device, jobs)
+        self._sam = None if masks is None else masks[0]
+        self._load_masks = None if masks is None else partial(load_masks, *masks, dtype, device, jobs)
         self._batch_size, self._jobs, self._limit = batch_size, jobs, limit
         self._console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, markup=False, highlight=False)
 
@@ -61,8 +67,8 @@ class Evaluations:
         check_extras()
         _check_folder(folder)
         # all are opened first: a mistake in the last should not wait for the others
-        datasets = {name: open_dataset(spec) for name, spec in specs.items()}
-        detector = self._load(0)
+        datasets = {name: open_dataset(spec, masks=self._sam is not None) for name, spec in specs.items()}
+        detector, masks = self._load(0), None if self._load_masks is None else self._load_masks(0)
         outcomes: dict[str, Outcome] = {}
         for name, dataset in datasets.items():
             description = describe(
@@ -72,11 +78,13 @@ class Evaluations:
                 model=self._model,
                 data=dict(specs[name]),
                 pictures=check_limit(self._limit, dataset),
+                segmenter=None if masks is None else masks.describe(str(self._sam)),
             )
             self._print_protocol(name, description)
-            work = Work(self._load, partial(open_dataset, specs[name]), self._protocol, self._batch_size)
+            open_it = partial(open_dataset, specs[name])  # without masks: processes do not judge
+            work = Work(self._load, open_it, self._protocol, self._batch_size, self._load_masks)
             place = folder / name if name else folder
-            outcomes[name] = run_evaluation(work, detector, dataset, description, place, jobs=self._jobs)
+            outcomes[name] = run_evaluation(work, detector, dataset, description, place, masks=masks, jobs=self._jobs)
             self._print_outcome(outcomes[name])
         if len(outcomes) > 1:
             self._print_summary(write_summary(folder, outcomes))
@@ -97,9 +105,11 @@ class Evaluations:
             figures.add_row(name, percent(value))
         self._console.print(figures)
         if 0 < len(outcome.measured.categories) <= MOST_LINES:
-            table = Table("category", "objects", "AP", "AP50", "AP75")
+            has_masks = any(one.mask_ap is not None for one in outcome.measured.categories)
+            table = Table("category", "objects", "AP", "AP50", "AP75", *(["mask AP"] if has_masks else []))
             for one in outcome.measured.categories:
-                table.add_row(one.name, f"{one.objects:,}", percent(one.ap), percent(one.ap50), percent(one.ap75))
+                values = (one.ap, one.ap50, one.ap75, one.mask_ap)
+                table.add_row(one.name, f"{one.objects:,}", *(percent(value) for value in values if value is not None))
             self._console.print(table)
         self._console.print(f"wrote {outcome.folder / 'report.html'}", soft_wrap=True)
 
@@ -132,8 +142,28 @@ def load_detector(model: str, dtype: str | None, device: str | None, jobs: int, 
         jobs: number of processes.
         number: of this process, from 0.
     """
+    return Detector.from_pretrained(model, device=_device_of(device, jobs, number), dtype=dtype)
+
+
+def load_masks(
+    name: str, options: MaskOptions, dtype: str | None, device: str | None, jobs: int, number: int
+) -> MaskMaker:
+    """Load the segmenter of one process, on the device of its detector.
+
+    Args:
+        name: folder or hub id.
+        options: how masks are made and cleaned.
+        dtype: number format to compute in.
+        device: where to compute.
+        jobs: number of processes.
+        number: of this process, from 0.
+    """
+    return MaskMaker(load_segmenter(name, device=_device_of(device, jobs, number), dtype=dtype), options)
+
+
+def _device_of(device: str | None, jobs: int, number: int) -> str | None:
     import torch
 
     if jobs > 1 and device in (None, "cuda") and torch.cuda.is_available():
-        device = f"cuda:{number % torch.cuda.device_count()}"
-    return Detector.from_pretrained(model, device=device, dtype=dtype)
+        return f"cuda:{number % torch.cuda.device_count()}"
+    return device

@@ -32,11 +32,16 @@ READERS: Mapping[str, Callable[..., Dataset]] = {
 }
 """Every format of files and its reader; a specification's keys are the reader's arguments."""
 
+WITH_MASKS = ("coco", "lvis", SCENES)
+"""Formats whose masks are read."""
+
 _INSIDE = ("annotations.json", "_annotations.coco.json", "odvg.jsonl", "data.yaml")
 _LABEL_MAP = "label_map.json"
 
 
-def open_dataset(spec: Mapping[str, object] | str | os.PathLike[str], *, problems: Problems | None = None) -> Dataset:
+def open_dataset(
+    spec: Mapping[str, object] | str | os.PathLike[str], *, problems: Problems | None = None, masks: bool = False
+) -> Dataset:
     """Open a data set.
 
     Args:
@@ -44,20 +49,24 @@ def open_dataset(spec: Mapping[str, object] | str | os.PathLike[str], *, problem
             {"format": "coco", "annotations": "instances.json", "images": "val2017"}. Without `format` it is recognised.
             {"format": "scenes", ...} makes pictures and takes the arguments of `SceneRecords`.
         problems: hears what is wrong with the annotations; without it the first error is raised.
+        masks: give each record its masks, which costs time and which every object must have then; formats are those of
+            WITH_MASKS.
 
     Raises:
         ConfigError: the format or a key is unknown, or a value is not of its type.
-        DatasetError: the annotations are missing or wrong.
+        DatasetError: the annotations are missing or wrong, or masks are asked for and there are none.
+        MissingExtraError: masks are polygons, and faster-coco-eval is not installed.
     """
     settings = complete_spec(spec)
     name = settings.pop("format")
+    if masks and name not in WITH_MASKS:
+        raise DatasetError(f"Masks are read from {', '.join(WITH_MASKS)}, but the data set is {name}. Convert it.")
+    own: dict[str, Any] = {"masks": True} if masks else {}
     if name == SCENES:
         from groundling.data.scenes.records import SceneRecords
 
-        return _opened(SCENES, SceneRecords, settings)
-    if problems is not None:
-        settings["problems"] = problems
-    return _opened(name, READERS[name], settings)
+        return _opened(SCENES, SceneRecords, settings, own)
+    return _opened(name, READERS[name], settings, own if problems is None else own | {"problems": problems})
 
 
 def complete_spec(spec: Mapping[str, object] | str | os.PathLike[str]) -> dict[str, Any]:
@@ -94,12 +103,12 @@ def complete_spec(spec: Mapping[str, object] | str | os.PathLike[str]) -> dict[s
     return settings
 
 
-def _opened(name: str, reader: Callable[..., Dataset], settings: Mapping[str, Any]) -> Dataset:
-    """Call a reader with settings that its signature allows."""
-    parameters = {key: value for key, value in inspect.signature(reader).parameters.items() if key != "problems"}
+def _opened(name: str, reader: Callable[..., Dataset], settings: Mapping[str, Any], own: Mapping[str, Any]) -> Dataset:
+    """Call a reader with settings that its signature allows, and with arguments that are no settings."""
+    parameters = {
+        key: value for key, value in inspect.signature(reader).parameters.items() if key not in ("masks", "problems")
+    }
     for key, value in settings.items():
-        if key == "problems":
-            continue
         if key not in parameters:
             close = closest(str(key), parameters)
             hint = f"Did you mean {close!r}?" if close else f"It takes: {', '.join(parameters)}."
@@ -111,7 +120,7 @@ def _opened(name: str, reader: Callable[..., Dataset], settings: Mapping[str, An
         if not isinstance(value, expected) or (isinstance(value, bool) and bool not in expected):
             kind = "text" if str in expected else expected[0].__name__
             raise ConfigError(f"A data set of format {name!r}: {key}={value!r} must be of the type {kind}.")
-    return reader(**settings)
+    return reader(**settings, **own)
 
 
 def _recognised(path: Path) -> tuple[Path, str]:

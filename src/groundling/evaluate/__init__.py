@@ -8,11 +8,13 @@ from groundling.evaluate.description import describe
 from groundling.evaluate.figures import Measured, evaluate, measure
 from groundling.evaluate.protocol import PROTOCOLS, EvaluationProtocol
 from groundling.evaluate.run import Outcome, run_evaluation
+from groundling.evaluate.segmented import MaskMaker
 from groundling.evaluate.shards import Work
 
 __all__ = [
     "PROTOCOLS",
     "EvaluationProtocol",
+    "MaskMaker",
     "Measured",
     "Outcome",
     "Work",

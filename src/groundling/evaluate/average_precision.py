@@ -4,7 +4,7 @@ Shapes: T IoU threshold, R recall level, K category, A range of area, M limit of
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,9 @@ AREAS = ("all", "small", "medium", "large")
 
 COCO_LIMITS = (1, 10, 100)
 LVIS_LIMITS = (300,)
+
+Overlap = Literal["bbox", "segm"]
+"""What the IoU of is taken: boxes or masks; the library's words."""
 
 CATEGORIES_AT_A_TIME = 100
 """Categories do not depend on each other; the library keeps every pair of picture and category in memory."""
@@ -39,7 +42,9 @@ class PrecisionRecall(NamedTuple):
     limits: tuple[int, ...]
 
 
-def precision_recall(truth: Truth, found: FoundTable, limits: Sequence[int]) -> PrecisionRecall:
+def precision_recall(
+    truth: Truth, found: FoundTable, limits: Sequence[int], overlap: Overlap = "bbox"
+) -> PrecisionRecall:
     """Match what was found with what is there.
 
     What is found of a category that nobody looked for in a picture is left out; what is found beside the objects of a
@@ -49,6 +54,7 @@ def precision_recall(truth: Truth, found: FoundTable, limits: Sequence[int]) -> 
         truth: what is there.
         found: what was found.
         limits: most detections of a category in a picture that are judged, ascending; precision takes the last.
+        overlap: by what they are matched; masks must be in both tables then.
 
     Raises:
         MissingExtraError: faster-coco-eval is not installed.
@@ -60,7 +66,7 @@ def precision_recall(truth: Truth, found: FoundTable, limits: Sequence[int]) -> 
     used = np.unique(truth.category_N)
     for start in range(0, len(used), CATEGORIES_AT_A_TIME):
         categories = used[start : start + CATEGORIES_AT_A_TIME]
-        result = _run(truth, found, categories, limits)
+        result = _run(truth, found, categories, limits, overlap)
         precision_TRKA[:, :, categories] = result["precision"][..., -1]
         recall_TKAM[:, categories] = result["recall"]
     return PrecisionRecall(precision_TRKA, recall_TKAM, tuple(limits))
@@ -146,7 +152,9 @@ def _mean_known(values: NDArray[np.float64], axis: tuple[int, ...]) -> NDArray[n
     return np.where((values > -1).all(axis=axis), mean, np.nan)
 
 
-def _run(truth: Truth, found: FoundTable, categories: NDArray[np.int64], limits: Sequence[int]) -> dict[str, Any]:
+def _run(
+    truth: Truth, found: FoundTable, categories: NDArray[np.int64], limits: Sequence[int], overlap: Overlap
+) -> dict[str, Any]:
     """Let the library evaluate some categories."""
     try:
         from faster_coco_eval import COCO, COCOeval_faster
@@ -156,8 +164,9 @@ def _run(truth: Truth, found: FoundTable, categories: NDArray[np.int64], limits:
     found = found.take(np.isin(found.category_N, categories))
     pictures = np.union1d(truth.picture_N[rows], found.picture_N)
     is_partial = bool(truth.partial_PK[np.ix_(pictures, categories)].any())
+    images = [_image(int(picture), truth.partial_PK[picture], categories) for picture in pictures]
     common = {
-        "images": [_image(int(picture), truth.partial_PK[picture], categories) for picture in pictures],
+        "images": images,
         "categories": [{"id": int(k) + 1, "name": truth.categories[k], "frequency": "f"} for k in categories],
     }
     objects = [
@@ -170,14 +179,46 @@ def _run(truth: Truth, found: FoundTable, categories: NDArray[np.int64], limits:
         | {"score": float(found.score_N[row]), "iscrowd": 0}
         for row in range(len(found))
     ]
+    if overlap == "segm":
+        _add_masks(truth, rows, found, images, objects, boxes)
     evaluation = COCOeval_faster(
-        COCO(common | {"annotations": objects}), COCO(common | {"annotations": boxes}), "bbox", lvis_style=is_partial
+        COCO(common | {"annotations": objects}), COCO(common | {"annotations": boxes}), overlap, lvis_style=is_partial
     )
     evaluation.params.maxDets = list(limits)
     evaluation.evaluate()
     evaluation.accumulate()
     result: dict[str, Any] = evaluation.eval
     return result
+
+
+def _add_masks(
+    truth: Truth,
+    rows: NDArray[np.int64],
+    found: FoundTable,
+    images: Sequence[dict[str, Any]],
+    objects: Sequence[dict[str, Any]],
+    boxes: Sequence[dict[str, Any]],
+) -> None:
+    """Give the library's entries their masks, and the areas of these in place of those of boxes."""
+    from faster_coco_eval.core import mask
+
+    assert truth.masks is not None
+    assert found.mask_N is not None
+    sizes = truth.masks.image_wh_P2
+    for image in images:
+        image["width"], image["height"] = sizes[image["id"] - 1].tolist()
+    for row, entry in zip(rows, objects, strict=True):
+        entry["segmentation"] = coco_mask(truth.masks.mask_N[row], sizes[truth.picture_N[row]])
+        entry["area"] = float(truth.masks.area_N[row])
+    for row, entry in enumerate(boxes):
+        entry["segmentation"] = coco_mask(found.mask_N[row], sizes[found.picture_N[row]])
+        entry["area"] = float(mask.area(entry["segmentation"]))
+
+
+def coco_mask(counts: str, image_wh: NDArray[np.int64]) -> dict[str, Any]:
+    """Return a mask as COCO's tools take it."""
+    width, height = image_wh.tolist()
+    return {"size": [height, width], "counts": counts}
 
 
 def _image(picture: int, partial_K: NDArray[np.bool_], categories: NDArray[np.int64]) -> dict[str, Any]:

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 
 import torch
+from torch import nn
 
 from groundling.data.readers.rows import RowRecords
 from groundling.data.record import Dataset
 from groundling.evaluate.facts import Facts
 from groundling.evaluate.protocol import EvaluationProtocol
-from groundling.model.grounding_dino import GroundingDinoForObjectDetection
 from groundling.pipeline.detector import Detector
 
 PACKAGES = ("torch", "numpy", "pillow", "tokenizers", "faster-coco-eval")
@@ -22,7 +22,14 @@ DIGEST_BYTES = 8
 
 
 def describe(
-    detector: Detector, dataset: Dataset, protocol: EvaluationProtocol, *, model: str, data: object, pictures: int
+    detector: Detector,
+    dataset: Dataset,
+    protocol: EvaluationProtocol,
+    *,
+    model: str,
+    data: object,
+    pictures: int,
+    segmenter: Mapping[str, object] | None = None,
 ) -> dict[str, object]:
     """Return everything that the figures of an evaluation depend on.
 
@@ -33,6 +40,7 @@ def describe(
         model: what the user called the model.
         data: what the user called the data.
         pictures: how many of the data set are used, from the first.
+        segmenter: what makes masks, from `MaskMaker.describe`; None where no masks are wanted.
     """
     processor = detector.processor.image_processor
     parameter = next(detector.model.parameters())
@@ -48,11 +56,12 @@ def describe(
         "pictures": pictures,
         "names": len(dataset.names),
         "names_digest": _digest("\n".join(dataset.names).encode()),
-        "records_digest": _records_digest(dataset, pictures, protocol),
+        "records_digest": _records_digest(dataset, pictures, protocol, with_boxes=segmenter is not None),
         "counted_names": None if facts.counted_names is None else len(facts.counted_names),
         "areas": "annotations" if facts.areas_are_given else "boxes",
         "versions": versions(),
         **protocol.describe(),
+        **({} if segmenter is None else {"segmenter": dict(segmenter)}),
     }
 
 
@@ -69,7 +78,7 @@ def versions() -> dict[str, str]:
     return found
 
 
-def weights_digest(model: GroundingDinoForObjectDetection) -> str:
+def weights_digest(model: nn.Module) -> str:
     """Return a short digest of all weights; another one means another model, whatever its path."""
     digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
     for name, tensor in sorted(model.state_dict().items()):
@@ -79,11 +88,11 @@ def weights_digest(model: GroundingDinoForObjectDetection) -> str:
     return digest.hexdigest()
 
 
-def _records_digest(dataset: Dataset, pictures: int, protocol: EvaluationProtocol) -> str | None:
+def _records_digest(dataset: Dataset, pictures: int, protocol: EvaluationProtocol, *, with_boxes: bool) -> str | None:
     """Return a digest of which pictures are asked what; None for scenes, which follow from what names them.
 
-    Boxes are left out: where they are corrected, what was found stays true. A picture's size in bytes stands for its
-    pixels.
+    Boxes are left out, unless masks are made of them: where they are corrected, what was found stays true. A picture's
+    size in bytes stands for its pixels.
     """
     if not isinstance(dataset, RowRecords):
         return None
@@ -93,7 +102,8 @@ def _records_digest(dataset: Dataset, pictures: int, protocol: EvaluationProtoco
         size = path.stat().st_size if path.is_file() else None
         caption = None if record.caption is None else (record.caption.text, record.caption.spans)
         asked = None if protocol.question == "names" else (record.labels, record.absent, caption)
-        digest.update(json.dumps([record.key, record.image_wh, size, asked]).encode())
+        boxes = [record.boxes_xyxy.tolist()] if with_boxes else []
+        digest.update(json.dumps([record.key, record.image_wh, size, asked, *boxes]).encode())
     return digest.hexdigest()
 
 
@@ -121,7 +131,21 @@ def lines_of(description: Mapping[str, object]) -> list[tuple[str, str]]:
         ("metric", METRICS[str(description.get("metric"))]),
         *([("counted", f"{text('counted_names')} of the names")] if description.get("counted_names") else []),
         *([] if is_recall else [("areas", f"from the {text('areas')}")]),
+        *_mask_lines(description.get("segmenter")),
         ("versions", text("versions")),
+    ]
+
+
+def _mask_lines(segmenter: object) -> list[tuple[str, str]]:
+    if not isinstance(segmenter, Mapping):
+        return []
+    made = ["the best of three for each box" if segmenter.get("best_of_three") else "one for each box"]
+    made += [f"holes of up to {size} pixels filled" for size in [segmenter.get("fill_holes")] if size]
+    made += [f"islands of less than {size} pixels dropped" for size in [segmenter.get("drop_islands")] if size]
+    kind, weights, dtype = (segmenter.get(name) for name in ("kind", "weights", "dtype"))
+    return [
+        ("segmenter", f"{segmenter.get('name')} ({kind}, weights {weights}, {dtype})"),
+        ("masks", ", ".join(made)),
     ]
 
 

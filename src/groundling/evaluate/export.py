@@ -21,7 +21,8 @@ def write_predictions(
     """Write a list of {"image_id", "category_id", "bbox", "score"} with the data set's own ids.
 
     Boxes are [left, top, width, height] in pixels. What has no category, such as an expression, stands as "label". A
-    data set without ids of its own has its pictures numbered from 0 and its names from 1.
+    data set without ids of its own has its pictures numbered from 0 and its names from 1. Where a segmenter was asked,
+    its masks stand as "segmentation", compressed run lengths.
 
     Args:
         path: the JSON file.
@@ -45,11 +46,12 @@ def _entries(
     for record, one in results:
         labels = asked_labels(record, dataset.names, protocol)
         image_id = facts.image_id(one.index)
-        for box, score, label_id in zip(
-            one.boxes_xyxy.tolist(), one.scores.tolist(), one.label_ids.tolist(), strict=True
+        masks = [{}] * len(one) if one.masks is None else [{"segmentation": mask} for mask in one.masks.to_coco()]
+        for box, score, label_id, mask in zip(
+            one.boxes_xyxy.tolist(), one.scores.tolist(), one.label_ids.tolist(), masks, strict=True
         ):
             left, top, right, bottom = box
             label = labels[label_id]
             named = {"category_id": category_id[label]} if label in category_id else {"label": label}
             bbox = [round(edge, BOX_DIGITS) for edge in (left, top, right - left, bottom - top)]
-            yield {"image_id": image_id, **named, "bbox": bbox, "score": round(score, SCORE_DIGITS)}
+            yield {"image_id": image_id, **named, "bbox": bbox, "score": round(score, SCORE_DIGITS), **mask}

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -20,9 +21,11 @@ from groundling.evaluate.average_precision import (
 )
 from groundling.evaluate.facts import Facts
 from groundling.evaluate.found import Found
+from groundling.evaluate.mask_figures import mask_numbers
 from groundling.evaluate.predict import Predictor
 from groundling.evaluate.protocol import FIXED_AP_LIMIT, EvaluationProtocol
 from groundling.evaluate.recall import RecallCounter
+from groundling.evaluate.segmented import MaskMaker, check_masks
 from groundling.evaluate.tables import TableBuilder, Truth
 from groundling.pipeline.detector import Detector
 
@@ -38,6 +41,7 @@ class CategoryResult:
         ap50: at IoU 0.5.
         ap75: at IoU 0.75.
         frequency: "rare", "common" or "frequent"; empty where it is not known.
+        mask_ap: average precision of the masks; None where no segmenter was asked.
     """
 
     name: str
@@ -46,6 +50,7 @@ class CategoryResult:
     ap50: float
     ap75: float
     frequency: str = ""
+    mask_ap: float | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,6 +79,7 @@ def evaluate(
     *,
     batch_size: int = 1,
     pictures: int | None = None,
+    masks: MaskMaker | None = None,
 ) -> dict[str, float]:
     """Evaluate a model on a data set and return the figures alone, as a validation during training wants them.
 
@@ -83,16 +89,20 @@ def evaluate(
         protocol: what is asked, kept and measured.
         batch_size: most pictures computed at a time; it does not change the figures.
         pictures: the first so many are used; None is all.
+        masks: gives boxes their masks, which are then judged too; the records must have masks.
 
     Returns:
         Numbers by name, such as "AP" or "accuracy@0.5", 0..1; NaN where there is nothing to find.
 
     Raises:
-        DatasetError: the data set is empty or does not fit its pictures.
+        DatasetError: the data set is empty, does not fit its pictures, or lacks masks.
+        ConfigError: masks are to be judged, but the protocol judges phrases.
         MissingExtraError: a package that the figures need is not installed.
     """
     check_not_empty(dataset)
-    predictor = Predictor(detector, dataset.names, protocol)
+    if masks is not None:
+        check_masks(dataset, protocol)
+    predictor = Predictor(detector, dataset.names, protocol, masks)
     count = len(dataset) if pictures is None else min(pictures, len(dataset))
     found = sorted(predictor.predict(dataset, range(count), batch_size), key=lambda one: one.index)
     return measure(dataset, ((dataset[one.index], one) for one in found), protocol).numbers
@@ -121,9 +131,13 @@ def measure(dataset: Dataset, results: Iterable[tuple[Record, Found]], protocol:
         limits = (FIXED_AP_LIMIT,)
     curves = precision_recall(truth, boxes, limits)
     frequency = Facts(dataset).frequencies(truth.categories)
-    numbers = coco_numbers(curves) if protocol.metric == "coco" else lvis_numbers(curves, frequency)
+    numbers_of = coco_numbers if protocol.metric == "coco" else partial(lvis_numbers, frequency_K=frequency)
+    numbers, mask_curves = numbers_of(curves), None
+    if truth.masks is not None:
+        mask_curves = precision_recall(truth, boxes, limits, "segm")
+        numbers |= mask_numbers(truth, truth.masks, mask_curves, limits, numbers_of)
     counts = {"pictures": truth.pictures, "objects": int((~truth.crowd_N).sum()), "boxes": len(boxes)}
-    return Measured(numbers, counts, _by_category(truth, curves, frequency), curves, truth.categories)
+    return Measured(numbers, counts, _by_category(truth, curves, mask_curves, frequency), curves, truth.categories)
 
 
 def check_not_empty(dataset: Dataset) -> None:
@@ -145,7 +159,10 @@ def _measure_phrases(results: Iterable[tuple[Record, Found]]) -> Measured:
     return Measured(counter.numbers(), counts)
 
 
-def _by_category(truth: Truth, curves: PrecisionRecall, frequency: tuple[str, ...]) -> tuple[CategoryResult, ...]:
+def _by_category(
+    truth: Truth, curves: PrecisionRecall, mask_curves: PrecisionRecall | None, frequency: tuple[str, ...]
+) -> tuple[CategoryResult, ...]:
+    mask_ap_K = None if mask_curves is None else mean_precision(mask_curves)
     ap_K = mean_precision(curves)
     ap50_K, ap75_K = mean_precision(curves, iou=0.5), mean_precision(curves, iou=0.75)
     object_K = np.bincount(truth.category_N[~truth.crowd_N], minlength=len(truth.categories))
@@ -160,6 +177,7 @@ def _by_category(truth: Truth, curves: PrecisionRecall, frequency: tuple[str, ..
                     ap50=float(ap50_K[number]),
                     ap75=float(ap75_K[number]),
                     frequency=frequency[number],
+                    mask_ap=None if mask_ap_K is None else float(mask_ap_K[number]),
                 )
             )
     return tuple(rows)

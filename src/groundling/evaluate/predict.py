@@ -16,6 +16,7 @@ from groundling.evaluate.found import Found
 from groundling.evaluate.protocol import EvaluationProtocol
 from groundling.evaluate.questions import Question, Questioner
 from groundling.evaluate.rank import Pairs, merge_pairs, rank_pairs
+from groundling.evaluate.segmented import MaskMaker
 from groundling.ops.features import stack_text, take_images
 from groundling.pipeline.detector import Detector
 from groundling.structures.features import ImageFeatures
@@ -39,10 +40,17 @@ class Predictor:
         detector: the model and its processor.
         names: the vocabulary of the data set.
         protocol: what is asked and what is kept.
+        masks: gives boxes their masks; None where none are wanted.
     """
 
-    def __init__(self, detector: Detector, names: tuple[str, ...], protocol: EvaluationProtocol) -> None:
-        self._detector, self._protocol = detector, protocol
+    def __init__(
+        self,
+        detector: Detector,
+        names: tuple[str, ...],
+        protocol: EvaluationProtocol,
+        masks: MaskMaker | None = None,
+    ) -> None:
+        self._detector, self._protocol, self._masks = detector, protocol, masks
         self._questioner = Questioner(detector.processor.tokenizer, detector.model.config.max_text_len, names, protocol)
         self._images: tuple[list[Path | int], ImageFeatures] | None = None
 
@@ -65,7 +73,7 @@ class Predictor:
             ImageError: a picture cannot be read.
             DatasetError: a picture does not have the size that its record says, or is not asked anything it can answer.
             PromptError: a label cannot be asked for.
-            GroundlingError: the model's output is not a number.
+            GroundlingError: a model's output is not a number.
         """
         if not isinstance(batch_size, int) or batch_size < 1:
             raise ConfigError(f"batch_size must be a number of at least 1, got {batch_size!r}.")
@@ -76,7 +84,8 @@ class Predictor:
                 record = dataset[index]
                 asked.append(_Asked(index, record, self._questioner.question(record)))
             for batch in _batches(asked, batch_size):
-                yield from self._answer(batch)
+                found = self._answer(batch)
+                yield from found if self._masks is None else self._masks.add([one.record for one in batch], found)
 
     @torch.inference_mode()
     def _answer(self, batch: Sequence[_Asked]) -> list[Found]:

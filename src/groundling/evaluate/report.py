@@ -12,6 +12,7 @@ from groundling.data.record import Dataset
 from groundling.evaluate.curves import draw_curves
 from groundling.evaluate.description import lines_of
 from groundling.evaluate.figures import Measured
+from groundling.evaluate.mask_figures import split_numbers
 from groundling.evaluate.mistakes import KINDS, Mistake
 from groundling.files import write_text
 from groundling.pictures.drawing import draw_boxes, save_picture
@@ -63,7 +64,10 @@ def write_report(
     parts += ["<h2>Protocol</h2>", html_table([], lines_of(description), numbers_from=2)]
     counts = ", ".join(f"{value:,} {name.replace('_', ' ')}" for name, value in measured.counts.items())
     parts += ["<h2>Figures</h2>", f"<p>In percent, over {escape(counts)}. A dash: nothing of that kind to find.</p>"]
-    parts.append(html_table(list(measured.numbers), [[percent(value) for value in measured.numbers.values()]]))
+    numbers, masks, shares = split_numbers(measured.numbers)
+    parts.append(html_table(list(numbers), [[percent(value) for value in numbers.values()]]))
+    if masks:
+        parts += _masks(masks, shares)
     if measured.curves is not None and measured.categories:
         draw_curves(folder / CURVES, measured.curves, measured.curve_names)
         parts += ["<h2>Precision and recall</h2>", f'<img class="curves" src="{CURVES}" alt="Precision over recall">']
@@ -99,15 +103,28 @@ def html_table(titles: Sequence[str], rows: Iterable[Sequence[str]], *, numbers_
     return f"<table>{head}{body}</table>"
 
 
+def _masks(numbers: Mapping[str, float], shares: Mapping[str, float]) -> list[str]:
+    return [
+        "<h2>Masks</h2>",
+        html_table(list(numbers), [[percent(value) for value in numbers.values()]]),
+        "<p>Where it is lost: with the true boxes in place of the found ones, each with its label and a score of 1, "
+        "what is missing to 100 is lost by the segmenter alone; the rest is lost by the detector.</p>",
+        html_table(list(shares), [[percent(value) for value in shares.values()]]),
+    ]
+
+
 def _categories(measured: Measured) -> str:
     has_frequency = any(category.frequency for category in measured.categories)
+    has_masks = any(category.mask_ap is not None for category in measured.categories)
     titles = ["category", *(["frequency"] if has_frequency else []), "objects", "AP", "AP50", "AP75"]
+    titles += ["mask AP"] if has_masks else []
     rows = [
         [
             category.name,
             *([category.frequency] if has_frequency else []),
             f"{category.objects:,}",
             *(percent(value) for value in (category.ap, category.ap50, category.ap75)),
+            *([percent(category.mask_ap)] if category.mask_ap is not None else []),
         ]
         for category in sorted(measured.categories, key=lambda category: -category.ap)
     ]

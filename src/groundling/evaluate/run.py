@@ -20,6 +20,7 @@ from groundling.evaluate.mistakes import find_mistakes
 from groundling.evaluate.predict import Predictor
 from groundling.evaluate.questions import asked_labels
 from groundling.evaluate.report import write_report
+from groundling.evaluate.segmented import MaskMaker, check_masks
 from groundling.evaluate.shards import Work, find_all_in_processes
 from groundling.evaluate.store import WHOLE, FoundFile
 from groundling.files import write_json
@@ -57,7 +58,14 @@ def check_limit(limit: int | None, dataset: Dataset) -> int:
 
 
 def run_evaluation(
-    work: Work, detector: Detector, dataset: Dataset, description: dict[str, object], folder: Path, *, jobs: int = 1
+    work: Work,
+    detector: Detector,
+    dataset: Dataset,
+    description: dict[str, object],
+    folder: Path,
+    *,
+    masks: MaskMaker | None = None,
+    jobs: int = 1,
 ) -> Outcome:
     """Evaluate and write the results; what an earlier, killed run found is not computed again.
 
@@ -71,23 +79,26 @@ def run_evaluation(
         description: from `describe`; findings of another description are not mixed in. Its number of pictures says how
             many are used.
         folder: where the results go.
+        masks: gives boxes their masks in this process; None judges boxes only.
         jobs: number of processes; 1 computes in this one. It does not change the results.
 
     Raises:
-        ConfigError: the folder holds another evaluation, or a number is out of range.
+        ConfigError: the folder holds another evaluation, a number is out of range, or masks of phrases are wanted.
         ImageError: a picture cannot be read.
-        DatasetError: the annotations do not fit the pictures.
+        DatasetError: the annotations do not fit the pictures, or lack masks.
         MissingExtraError: a package that the figures need is not installed.
     """
     if jobs < 1:
         raise ConfigError(f"jobs must be at least 1 process, got {jobs}.")
     check_extras()
+    if masks is not None:
+        check_masks(dataset, work.protocol)
     pictures = int(str(description["pictures"]))
     with FoundFile(folder, description) as file:
         write_json(folder / "protocol.json", description)
         waiting = [index for index in range(pictures) if index not in file.done]
         with _progress(pictures, pictures - len(waiting)) as advance:
-            for part in _find(work, detector, dataset, waiting, jobs):
+            for part in _find(work, detector, masks, dataset, waiting, jobs):
                 file.add(part)
                 advance(len(part))
         found = file.finish()
@@ -95,7 +106,7 @@ def run_evaluation(
         raise DatasetError(_other_data(folder))
     results = [(_without_pixels(dataset[one.index]), one) for one in found]
     for record, one in results:
-        if len(one) and one.label_ids.max() >= len(asked_labels(record, dataset.names, work.protocol)):
+        if not _belongs(one, record, asked_labels(record, dataset.names, work.protocol)):
             raise DatasetError(_other_data(folder))
     measured = measure(dataset, results, work.protocol)
     write_json(folder / "metrics.json", to_json(measured))
@@ -111,14 +122,22 @@ def _other_data(folder: Path) -> str:
     )
 
 
+def _belongs(found: Found, record: Record, labels: Sequence[str]) -> bool:
+    """Tell whether findings can be of this record."""
+    masks = found.true_box_masks
+    if masks is not None and (len(masks) != len(record.boxes_xyxy) or masks.image_wh != record.image_wh):
+        return False
+    return not len(found) or int(found.label_ids.max()) < len(labels)
+
+
 def _find(
-    work: Work, detector: Detector, dataset: Dataset, waiting: Sequence[int], jobs: int
+    work: Work, detector: Detector, masks: MaskMaker | None, dataset: Dataset, waiting: Sequence[int], jobs: int
 ) -> Iterable[Sequence[Found]]:
     if not waiting:
         return ()
     if jobs > 1:
         return find_all_in_processes(work, waiting, jobs)
-    predictor = Predictor(detector, dataset.names, work.protocol)
+    predictor = Predictor(detector, dataset.names, work.protocol, masks)
     return ([found] for found in predictor.predict(dataset, waiting, work.batch_size))
 
 
@@ -137,13 +156,15 @@ def check_extras() -> None:
 
 
 def to_json(measured: Measured) -> dict[str, object]:
-    """Return figures as JSON values; null where there is nothing to find."""
+    """Return figures as JSON values; null where there is nothing to find, and no masks where none were asked for."""
+    categories = [
+        {name: _known(value) for name, value in asdict(category).items() if value is not None}
+        for category in measured.categories
+    ]
     return {
         "metrics": {name: _known(value) for name, value in measured.numbers.items()},
         "counts": measured.counts,
-        "categories": [
-            {name: _known(value) for name, value in asdict(category).items()} for category in measured.categories
-        ],
+        "categories": categories,
     }
 
 

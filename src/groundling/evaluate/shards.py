@@ -14,6 +14,7 @@ from groundling.errors import ConfigError, GroundlingError
 from groundling.evaluate.found import Found
 from groundling.evaluate.predict import WINDOW, Predictor
 from groundling.evaluate.protocol import EvaluationProtocol
+from groundling.evaluate.segmented import MaskMaker
 from groundling.pipeline.detector import Detector
 
 SMALLEST_TASK = 4
@@ -29,12 +30,14 @@ class Work:
         make_dataset: opens the data set.
         protocol: what is asked and what is kept.
         batch_size: most pictures computed at a time.
+        make_masks: loads the segmenter, given the number of its process; None where no masks are wanted.
     """
 
     make_detector: Callable[[int], Detector]
     make_dataset: Callable[[], Dataset]
     protocol: EvaluationProtocol
     batch_size: int = 1
+    make_masks: Callable[[int], MaskMaker] | None = None
 
 
 def find_all_in_processes(work: Work, indices: Sequence[int], jobs: int) -> Iterator[list[Found]]:
@@ -99,6 +102,7 @@ def _find(indices: list[int]) -> list[Found]:
     if _here.loaded is None:  # not in _start, whose errors would not reach the caller
         dataset = _here.work.make_dataset()
         detector = _here.work.make_detector(_here.number)
-        _here.loaded = Predictor(detector, dataset.names, _here.work.protocol), dataset
+        masks = None if _here.work.make_masks is None else _here.work.make_masks(_here.number)
+        _here.loaded = Predictor(detector, dataset.names, _here.work.protocol, masks), dataset
     predictor, dataset = _here.loaded
     return list(predictor.predict(dataset, indices, _here.work.batch_size))

@@ -2,6 +2,7 @@
 
 import json
 import os
+import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -12,9 +13,11 @@ from numpy.typing import NDArray
 
 from groundling.errors import ConfigError, DatasetError
 from groundling.evaluate.found import Found
+from groundling.structures.masks import Masks
 
 WHOLE = "predictions.jsonl"
 PART = "predictions.partial.jsonl"
+MASKS = ("masks", "true_box_masks")
 
 
 class FoundFile:
@@ -98,14 +101,25 @@ class FoundFile:
             self._found.setdefault(found.index, found)
 
     def _check_identity(self, path: Path, other: Mapping[str, object]) -> None:
-        names = sorted({*self._identity, *other})
-        differing = [name for name in names if self._identity.get(name) != other.get(name)]
+        differing = _differing(other, self._identity)
         if differing:
-            before = ", ".join(f"{name}={other.get(name)!r:.60}" for name in differing)
+            before = ", ".join(differing)
             raise ConfigError(
                 f"{path} holds the predictions of another evaluation (there {before}). "
                 "Give another folder with --out, or remove this one."
             )
+
+
+def _differing(there: Mapping[str, object], here: Mapping[str, object]) -> list[str]:
+    """Return what differs between two descriptions, as it is in the first."""
+    found = []
+    for name in sorted({*there, *here}):
+        one, other = there.get(name), here.get(name)
+        if isinstance(one, Mapping) and isinstance(other, Mapping):
+            found += [f"{name}.{inner}" for inner in _differing(one, other)]
+        elif one != other:
+            found.append(f"{name}={one.get('name', one) if isinstance(one, Mapping) else one!r:.60}")
+    return found
 
 
 def _line(value: Mapping[str, object]) -> bytes:
@@ -113,12 +127,32 @@ def _line(value: Mapping[str, object]) -> bytes:
 
 
 def _to_dict(found: Found) -> dict[str, object]:
-    return {
+    masks = {name: _masks_to_dict(getattr(found, name)) for name in MASKS if getattr(found, name) is not None}
+    return masks | {
         "index": found.index,
         "boxes_xyxy": _shortest(found.boxes_xyxy).tolist(),
         "scores": _shortest(found.scores).tolist(),
         "label_ids": found.label_ids.tolist(),
     }
+
+
+def _masks_to_dict(masks: Masks) -> dict[str, object]:
+    width, height = masks.image_wh
+    return {"size": [height, width], "counts": masks.counts, "checksum": _checksum(masks.counts)}
+
+
+def _masks_from_dict(value: Mapping[str, Any] | None) -> Masks | None:
+    if value is None:
+        return None
+    height, width = value["size"]
+    if _checksum(value["counts"]) != value["checksum"]:
+        raise ValueError("run lengths were changed")
+    return Masks(tuple(value["counts"]), (width, height))
+
+
+def _checksum(counts: Iterable[str]) -> int:
+    """Return a number that other run lengths do not have: the library for figures may hang on damaged ones."""
+    return zlib.crc32(" ".join(counts).encode())
 
 
 def _shortest(values: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -145,13 +179,15 @@ def _from_dict(path: Path, number: int, value: Mapping[str, Any]) -> Found:
             boxes_xyxy=np.array(value["boxes_xyxy"], np.float32).reshape(-1, 4),
             scores=np.array(value["scores"], np.float32),
             label_ids=np.array(value["label_ids"], np.int64),
+            **{name: _masks_from_dict(value.get(name)) for name in MASKS},
         )
-    except (KeyError, OverflowError, TypeError, ValueError) as error:
+    except (KeyError, OverflowError, TypeError, ValueError) as error:  # of which DatasetError is one
         raise DatasetError(
             f"{path}, line {number}: not what was found in a picture ({error!r}). Remove the file and start again."
         ) from error
     if found.index < 0 or (found.label_ids < 0).any() or not np.isfinite(found.scores).all():
         raise DatasetError(f"{path}, line {number}: a number is out of range. Remove the file and start again.")
-    if not len(found.boxes_xyxy) == len(found.scores) == len(found.label_ids):
+    lengths = {len(found.boxes_xyxy), len(found.scores), len(found.label_ids)}
+    if len(lengths if found.masks is None else lengths | {len(found.masks)}) > 1:
         raise DatasetError(f"{path}, line {number}: columns of unlike length. Remove the file and start again.")
     return found

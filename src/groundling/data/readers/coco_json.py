@@ -11,8 +11,17 @@ from numpy.typing import NDArray
 
 from groundling.data.problems import Kind, Place, Problems
 from groundling.data.readers.boxes import Box, box_fault, four_numbers, is_kept, written
-from groundling.data.readers.files import LARGEST_SIDE, clean_name, is_text, read_json
+from groundling.data.readers.files import (
+    LARGEST_SIDE,
+    clean_name,
+    is_number,
+    is_text,
+    is_whole,
+    picture_size,
+    read_json,
+)
 from groundling.data.readers.rows import Objects, RowRecords, named_row
+from groundling.data.readers.segmentations import run_lengths
 from groundling.errors import DatasetError
 
 Id = int | str
@@ -41,13 +50,15 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class Annotation:
-    """An entry of "annotations" with its box as corners in pixels."""
+    """An entry of "annotations" with its box as corners in pixels, and its "segmentation" as it stands there."""
 
     id: Id | None
     category_id: int
     box: Box
     crowd: bool
     area: float
+    segmentation: object
+    place: Place
 
 
 class CocoFile:
@@ -143,8 +154,8 @@ class CocoFile:
             if crowd not in (None, 0, 1):
                 self._problems.add(Kind.FIELD, place, f"iscrowd={crowd!r} must be 0 or 1.")
             elif box is not None:
-                crowd, area = bool(crowd), _area(entry, box)
-                grouped[image_id].append(Annotation(entry.get("id"), category_id, box, crowd, area))
+                about = category_id, box, bool(crowd), _area(entry, box), entry.get("segmentation"), place
+                grouped[image_id].append(Annotation(entry.get("id"), *about))
         return grouped
 
     def _box(self, entry: Entry, place: Place, picture: Picture) -> Box | None:
@@ -216,6 +227,7 @@ class CocoBasedRecords(RowRecords):
         problems: Problems,
         *,
         partial: Mapping[Id, tuple[str, ...]] | None = None,
+        masks: bool = False,
     ) -> None:
         self.annotations = file.path
         self.category_ids = tuple(categories)
@@ -224,10 +236,12 @@ class CocoBasedRecords(RowRecords):
         index_of = {category_id: index for index, category_id in enumerate(categories)}
         rows = []
         for image_id, found in file.annotations(pictures, categories).items():
-            objects = Objects()
-            for one in found:
-                objects.add(one.box, index_of[one.category_id], one.crowd, one.area)
             picture = pictures[image_id]
+            objects = Objects(mask_counts=[] if masks else None)
+            counts_N = _masks(found, picture, images, problems) if masks else [""] * len(found)
+            for one, counts in zip(found, counts_N, strict=True):
+                if counts is not None:
+                    objects.add(one.box, index_of[one.category_id], one.crowd, one.area, counts)
             about = picture.file_name, picture.place, picture.image_wh
             missing = None if absent is None else absent[image_id]
             unsure = () if partial is None else partial[image_id]
@@ -245,12 +259,28 @@ class CocoBasedRecords(RowRecords):
         return np.zeros(0) if row.areas_N is None else row.areas_N[kept_N]
 
 
+def _masks(found: Sequence[Annotation], picture: Picture, images: Path, problems: Problems) -> list[str | None]:
+    """Return the run lengths of each annotation of a picture; None for one that is damaged, which is a problem."""
+    counts: list[str | None] = []
+    image_wh = picture.image_wh
+    if image_wh is None and found:
+        image_wh = picture_size(images / picture.file_name)
+    for one in found:
+        assert image_wh is not None
+        try:
+            counts.append(run_lengths(one.segmentation, image_wh))
+        except DatasetError as error:
+            problems.add(Kind.FIELD, one.place, str(error))
+            counts.append(None)
+    return counts
+
+
 def read_size(entry: Entry, place: Place, problems: Problems) -> tuple[int, int] | None:
     """Return "width" and "height" of an entry; None if they are not stated or not usable, which is a problem."""
     width, height = entry.get("width"), entry.get("height")
     if width is None or height is None:
         return None
-    if not all(_is_number(side) and 1 <= side <= LARGEST_SIDE and int(side) == side for side in (width, height)):
+    if not all(is_number(side) and 1 <= side <= LARGEST_SIDE and int(side) == side for side in (width, height)):
         cause = f"width={width!r} and height={height!r} must be whole numbers from 1 to {LARGEST_SIDE}, or be left out."
         problems.add(Kind.FIELD, place, cause)
         return None
@@ -283,18 +313,9 @@ def names_of(ids: Sequence[int], categories: Mapping[int, str], place: Place, pr
 
 def _area(entry: Entry, box: Box) -> float:
     area = entry.get("area")
-    if _is_number(area) and 0 <= area <= LARGEST_SIDE**2:
+    if is_number(area) and 0 <= area <= LARGEST_SIDE**2:
         return float(area)
     return (box[2] - box[0]) * (box[3] - box[1])
-
-
-def is_whole(value: object) -> TypeGuard[int]:
-    """Tell whether a value is a whole number; true and false are none."""
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _is_number(value: object) -> TypeGuard[int | float]:
-    return is_whole(value) or isinstance(value, float)
 
 
 def _is_id(value: object) -> TypeGuard[Id]:

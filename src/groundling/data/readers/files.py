@@ -5,6 +5,7 @@ import re
 import struct
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TypeGuard
 from xml.etree import ElementTree
 
 from PIL import Image
@@ -111,6 +112,16 @@ def clean_name(value: object) -> str | None:
 def is_text(value: object) -> bool:
     """Tell whether a value is text that every format can hold, with more than white space in it."""
     return isinstance(value, str) and bool(value.strip()) and not _UNUSABLE.search(value)
+
+
+def is_whole(value: object) -> TypeGuard[int]:
+    """Tell whether a value is a whole number; true and false are none."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def is_number(value: object) -> TypeGuard[int | float]:
+    """Tell whether a value is a number; true and false are none."""
+    return is_whole(value) or isinstance(value, float)
 
 
 def picture_size(path: Path) -> tuple[int, int]:

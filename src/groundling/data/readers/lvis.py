@@ -10,10 +10,9 @@ from groundling.data.readers.coco_json import (
     Entry,
     Picture,
     folder_of_pictures,
-    is_whole,
     names_of,
 )
-from groundling.data.readers.files import clean_name
+from groundling.data.readers.files import clean_name, is_whole
 
 FREQUENCIES = {"r": "rare", "c": "common", "f": "frequent"}
 """How often a category occurs in training: up to 10 pictures, up to 100, more."""
@@ -29,17 +28,25 @@ class LvisRecords(CocoBasedRecords):
     """
 
     def __init__(
-        self, annotations: str | Path, images: str | Path | None = None, *, problems: Problems | None = None
+        self,
+        annotations: str | Path,
+        images: str | Path | None = None,
+        *,
+        masks: bool = False,
+        problems: Problems | None = None,
     ) -> None:
         """Read the annotations; no picture is opened.
 
         Args:
             annotations: the JSON file.
             images: the folder of the pictures, or the folder that holds `train2017` and `val2017`; as for COCO.
+            masks: read "segmentation" too; as for COCO.
             problems: hears what is wrong; without it the first error is raised.
 
         Raises:
             DatasetError: the file is missing or wrong; the message names the entry.
+            ImageError: as for COCO.
+            MissingExtraError: as for COCO.
         """
         problems = StopAtFirst() if problems is None else problems
         file = CocoFile(Path(annotations).expanduser(), problems)
@@ -57,7 +64,7 @@ class LvisRecords(CocoBasedRecords):
             for field in ("neg_category_ids", "not_exhaustive_category_ids")
         )
         self.frequencies = _frequencies(file, categories)
-        super().__init__(file, categories, pictures, absent, folder, problems, partial=partial)
+        super().__init__(file, categories, pictures, absent, folder, problems, partial=partial, masks=masks)
 
 
 class _FileNames:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from groundling.data.problems import Kind, Place, Problems, StopAtFirst
 from groundling.data.readers.boxes import Box, box_fault, four_numbers, is_kept, written
-from groundling.data.readers.coco_json import Entry, folder_of_pictures, is_whole, read_size
-from groundling.data.readers.files import clean_name, is_text, parse_json, read_lines
+from groundling.data.readers.coco_json import Entry, folder_of_pictures, read_size
+from groundling.data.readers.files import clean_name, is_text, is_whole, parse_json, read_lines
 from groundling.data.readers.odvg_labels import Labels
 from groundling.data.readers.phrases import locate_phrases, same_words
 from groundling.data.readers.rows import Mention, Objects, Row, RowRecords, Spans, caption_row, named_row

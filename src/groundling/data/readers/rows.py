@@ -14,6 +14,7 @@ from groundling.data.problems import Kind, Place, Problems
 from groundling.data.readers.boxes import Box, clipped
 from groundling.data.readers.files import picture_size
 from groundling.data.record import Record, one_label_each
+from groundling.structures.masks import Masks
 from groundling.structures.prompt import Caption, Span
 
 Spans = tuple[Span, ...]
@@ -37,6 +38,7 @@ class Row:
         relative: the unit of the boxes.
         areas_N: areas of the objects in square pixels, where the file states those of masks.
         partial: see `Record`.
+        mask_counts_N: run lengths of each object's mask, as `Masks` has them; None where masks are not asked for.
     """
 
     key: str
@@ -52,6 +54,7 @@ class Row:
     relative: bool = False
     areas_N: NDArray[np.float64] | None = None
     partial: tuple[str, ...] = ()
+    mask_counts_N: tuple[str, ...] | None = None
 
     def boxes_in_pixels(self, image_wh: tuple[int, int]) -> NDArray[np.float64]:
         """Return the corners [N, 4] in pixels of a picture of this size, not yet cut off at its edges."""
@@ -72,14 +75,19 @@ class Objects:
     name_ids: list[int] = field(default_factory=list)
     crowd: list[bool] = field(default_factory=list)
     areas: list[float] = field(default_factory=list)
+    mask_counts: list[str] | None = None
 
-    def add(self, box: Box, name_id: int, crowd: bool = False, area: float | None = None) -> None:
-        """Take in one more; its area is stated for all of them or for none."""
+    def add(
+        self, box: Box, name_id: int, crowd: bool = False, area: float | None = None, mask_counts: str = ""
+    ) -> None:
+        """Take in one more; its area is stated for all of them or for none, and so is its mask."""
         self.boxes.append(box)
         self.name_ids.append(name_id)
         self.crowd.append(crowd)
         if area is not None:
             self.areas.append(area)
+        if self.mask_counts is not None:
+            self.mask_counts.append(mask_counts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +134,7 @@ def named_row(
         relative=relative,
         areas_N=np.array(objects.areas, np.float64) if objects.areas else None,
         partial=partial,
+        mask_counts_N=None if objects.mask_counts is None else tuple(objects.mask_counts),
     )
 
 
@@ -245,4 +254,5 @@ def _record(row: Row, picture: Path, image_wh: tuple[int, int]) -> Record:
         caption=caption,
         crowd_N=row.crowd_N[kept_N],
         partial=row.partial,
+        masks=None if row.mask_counts_N is None else Masks(row.mask_counts_N, image_wh)[kept_N],
     )

@@ -8,6 +8,7 @@ from groundling.data.scenes.generator import Scene, check_scenes, make_scene
 from groundling.data.scenes.things import HELD_OUT, NEW_SHAPES, SHAPES, Thing, pair_names
 from groundling.data.scenes.words import Query, expressions, queries
 from groundling.errors import ConfigError
+from groundling.structures.masks import Masks
 
 RECORD_SPLITS = ("train", "seen", "held_out", "referring", "new")
 """The splits of scenes, and unseen pictures with referring expressions only. A split's place is part of its seed."""
@@ -30,18 +31,21 @@ class SceneRecords:
         seed: of the data set.
         size: side of the pictures in pixels.
         count: number of scenes.
+        masks: give each record the masks of what can be seen of its things, which takes longer.
 
     Raises:
         ConfigError: the split is unknown or a number is out of range.
     """
 
-    def __init__(self, *, split: str = "train", seed: int = 0, size: int = 192, count: int = 10_000) -> None:
+    def __init__(
+        self, *, split: str = "train", seed: int = 0, size: int = 192, count: int = 10_000, masks: bool = False
+    ) -> None:
         if split not in RECORD_SPLITS:
             raise ConfigError(f"split={split!r} is unknown. Use one of {', '.join(RECORD_SPLITS)}.")
         if count < 1:
             raise ConfigError(f"count={count} must be at least 1.")
         check_scenes(seed, size)
-        self.split, self.seed, self.size, self.count = split, seed, size, count
+        self.split, self.seed, self.size, self.count, self.masks = split, seed, size, count, masks
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -80,6 +84,7 @@ class SceneRecords:
             boxes_xyxy=scene.boxes_xyxy[known],
             positive_NL=positive_NL.reshape(len(known), len(texts)),
             absent=tuple(absent),
+            masks=Masks.from_array(scene.masks[known], scene.image.size) if self.masks else None,
         )
 
     @property
