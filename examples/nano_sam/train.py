@@ -2,8 +2,8 @@
 
     python examples/nano_sam/train.py --out runs/nano-sam
 
-It needs `groundling[sam]`. The same command goes on where a stopped run was. OUT/model is the result in float16;
-progress is in OUT/metrics.jsonl.
+It needs `groundling[sam]`. The same command goes on where a stopped run was; with more --steps it goes on with one that
+is done. OUT/model is the result in float16; progress is in OUT/metrics.jsonl.
 """
 
 # Shapes: B picture, K box of a picture, M mask proposal of a box, S side of the model's input
@@ -13,7 +13,7 @@ import json
 import math
 import time
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -24,13 +24,14 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from transformers import SamConfig, SamImageProcessorPil, SamModel
 
 from groundling.data.scenes import make_scene
-from groundling.files import atomic_path
+from groundling.data.writers.folder import atomic_folder
+from groundling.files import atomic_path, write_text
 
 HERE = Path(__file__).parent
 BATCH, BOXES = 8, 4
 PEAK_RATE, WARM_UP, WEIGHT_DECAY, MOST_NORM = 6e-4, 100, 0.05, 1.0
-AVERAGING = 0.998
-SMALLEST_PICTURE, LARGEST_PICTURE = 128, 257
+AVERAGING = 0.99
+SMALLEST_PICTURE, LARGEST_PICTURE = 160, 257
 SMALLEST_PART = 0.6
 """A third of the pictures are cut to at least this part of their width or height: the model shall know padding."""
 LEAST_PIXELS = 20
@@ -40,6 +41,8 @@ ENTROPY_WEIGHT, DICE_WEIGHT, QUALITY_WEIGHT = 2.0, 1.0, 0.2
 GROWN = 0.2
 SAVED_EVERY, MEASURED_EVERY = 100, 500
 MEASURED_SCENES, MEASURED_SEED = 50, 2
+STATE, METRICS = "state.pt", "metrics.jsonl"
+RESULT = ("config.json", "model.safetensors", "preprocessor_config.json")
 
 
 class Batch(NamedTuple):
@@ -90,11 +93,8 @@ def _example(processor: SamImageProcessorPil, number: int, seed: int) -> tuple[T
     if rng.random() < 1 / 3:
         part = int(size * rng.uniform(SMALLEST_PART, 1))
         start = int(rng.integers(0, size - part + 1))
-        cut = (
-            (slice(start, start + part), slice(None))
-            if rng.random() < 0.5
-            else (slice(None), slice(start, start + part))
-        )
+        kept, whole = slice(start, start + part), slice(None)
+        cut = (kept, whole) if rng.random() < 0.5 else (whole, kept)
         masks_cut = masks[:, *cut]
         if (masks_cut.sum(axis=(1, 2)) >= LEAST_PIXELS).any():
             pixels, masks = pixels[cut], masks_cut
@@ -103,9 +103,8 @@ def _example(processor: SamImageProcessorPil, number: int, seed: int) -> tuple[T
     side = inputs["pixel_values"].shape[-1]
     height, width = (int(number) for number in inputs["reshaped_input_sizes"][0])
     chosen = masks[rng.permutation(np.resize(rng.permutation(len(masks)), BOXES))]
-    boxes = np.stack([_jittered(_tight_box(mask), rng) for mask in chosen]) * (
-        max(height, width) / max(pixels.shape[:2])
-    )
+    scale = max(height, width) / max(pixels.shape[:2])
+    boxes = np.stack([_jittered(_tight_box(mask), rng) for mask in chosen]) * scale
     target = torch.zeros(BOXES, side, side)
     resized = F.interpolate(torch.from_numpy(chosen[None].astype(np.float32)), (height, width), mode="bilinear")[0]
     target[:, :height, :width] = (resized > 0.5).float()
@@ -197,13 +196,8 @@ def train(out: Path, steps: int, seed: int) -> None:
     averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(AVERAGING))
     optimizer = torch.optim.AdamW(model.parameters(), lr=PEAK_RATE, weight_decay=WEIGHT_DECAY)
     out.mkdir(parents=True, exist_ok=True)
-    state = out / "state.pt"
-    begin = 0
-    if state.exists():
-        kept = torch.load(state, weights_only=True)
-        begin = kept["step"]
-        for name, part in (("model", model), ("averaged", averaged), ("optimizer", optimizer)):
-            part.load_state_dict(kept[name])
+    parts = {"model": model, "averaged": averaged, "optimizer": optimizer}
+    begin = go_on(out, parts, steps, seed)
     started = time.monotonic()
     for step in range(begin, steps):
         for group in optimizer.param_groups:
@@ -220,27 +214,53 @@ def train(out: Path, steps: int, seed: int) -> None:
             line["seconds_a_step"] = round((time.monotonic() - started) / (done - begin), 2)
             if done % MEASURED_EVERY == 0 or done == steps:
                 line["mean_iou"] = round(mean_iou(averaged.module, processor), 4)
-            with (out / "metrics.jsonl").open("a", encoding="utf-8") as lines:
+            with (out / METRICS).open("a", encoding="utf-8") as lines:
                 lines.write(json.dumps(line) + "\n")
             print(line, flush=True)
         if done % SAVED_EVERY == 0 or done == steps:
-            parts = {
-                "model": model.state_dict(),
-                "averaged": averaged.state_dict(),
-                "optimizer": optimizer.state_dict(),
-            }
-            with atomic_path(state) as temporary:
-                torch.save({"step": done, **parts}, temporary)
-    result = averaged.module.eval().half()
-    result.save_pretrained(out / "model")
-    processor.save_pretrained(out / "model")
+            states = {name: part.state_dict() for name, part in parts.items()}
+            with atomic_path(out / STATE) as temporary:
+                torch.save({"step": done, "steps": steps, "seed": seed, **states}, temporary)
+    with atomic_folder(out / "model", replaceable=RESULT) as folder:
+        averaged.module.eval().half().save_pretrained(folder)
+        processor.save_pretrained(folder)
+
+
+def go_on(out: Path, parts: dict[str, Any], steps: int, seed: int) -> int:
+    """Load the last state in `out` into a model and what belongs to it, and return how many steps it has done.
+
+    Lines of the metrics that belong to later steps are dropped, because these are done again.
+    """
+    begin = 0
+    if (out / STATE).exists():
+        state = torch.load(out / STATE, weights_only=True)
+        begin = state["step"]
+        for name, part in parts.items():
+            part.load_state_dict(state[name])
+        for name, now in (("steps", steps), ("seed", seed)):
+            before = state.get(name, now)
+            if before != now:
+                print(f"goes on at step {begin} with {name} {now}; it was {before}", flush=True)
+    if (out / METRICS).exists():
+        lines = (out / METRICS).read_text(encoding="utf-8").splitlines(keepends=True)
+        whole = [line for line in lines if line.endswith("\n")]  # a crash may have cut off the last one
+        write_text(out / METRICS, "".join(line for line in whole if json.loads(line)["step"] <= begin))
+    return begin
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, default=Path("runs/nano-sam"))
-    parser.add_argument("--steps", type=int, default=2000)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, default=Path("runs/nano-sam"), help="folder of the run, new or from before")
+    parser.add_argument(
+        "--steps",
+        type=int,
+        default=2000,
+        help="in all. A run that goes on with another number takes the learning rate of a run of that number from "
+        "there on: after more steps it first rises again, and the result is not that of one unbroken run",
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, help="of weights and scenes; of a run that goes on, of the scenes from there on"
+    )
     given = parser.parse_args()
     train(given.out, given.steps, given.seed)
 

@@ -1,5 +1,6 @@
 """`groundling segment` with the models that come with the package."""
 
+import inspect
 import json
 import shutil
 from pathlib import Path
@@ -8,8 +9,13 @@ import numpy as np
 import PIL.Image
 import pytest
 
+from groundling.cli.footage import VIDEO_NMS
 from groundling.cli.main import run
+from groundling.cli.mask_files import save_cutouts, save_masks
+from groundling.cli.segment import USUAL_EVERY
 from groundling.data.scenes import make_scene
+from groundling.pipeline.video.mask_tracking import track_masks
+from groundling.pipeline.video.tracking import track
 from groundling.structures.detections import Detections
 from groundling.structures.masks import Masks
 from pipeline.video.drawn_clips import CIRCLE, STAR, draw, write_clip
@@ -76,6 +82,25 @@ def test_pictures_of_one_name_and_one_that_is_broken(folder, capsys):
     assert sorted(path.name for path in Path("masks").iterdir()) == ["scene", "scene-2"]
 
 
+@pytest.mark.parametrize("kept", [0, 1])
+def test_things_of_an_earlier_call_do_not_stay(tmp_path, kept):
+    masks = np.zeros((3, 8, 8), bool)
+    for row, mask in enumerate(masks):
+        mask[row : row + 2, 2:5] = True
+    made = Masks.from_array(masks)
+    found = Detections(made.boxes_xyxy, [0.9, 0.8, 0.7], [0, 1, 0], ["a", "b"], (8, 8), masks=made)
+    picture = np.zeros((8, 8, 3), np.uint8)
+    writers = {"masks": save_masks, "cut": lambda some, folder: save_cutouts(some, picture, folder)}
+    for name, save in writers.items():
+        folder, maps = tmp_path / name, ["instances.png", "labels.png"] if name == "masks" else []
+        save(found, folder)
+        assert sorted(path.name for path in folder.iterdir()) == ["0001-a.png", "0002-b.png", "0003-a.png", *maps]
+        (folder / "2024-summer.png").write_bytes(b"somebody's own")
+        save(found.only("b")[:kept], folder)
+        names = sorted(path.name for path in folder.iterdir())
+        assert names == [*["0001-b.png"][:kept], "2024-summer.png", *maps]
+
+
 def test_a_video(folder, capsys):
     write_clip(Path("clip.mp4"), draw([STAR, CIRCLE], [number / 25 for number in range(6)]))
     status = segment("clip.mp4", "--every", "3", "--out", "out.mp4", "--tracks", "t.jsonl", labels=["red star"])
@@ -96,7 +121,11 @@ MISTAKES = {
     "no such segmenter": (["scene.png", "--sam", "./nothing"], "no file or folder './nothing'"),
     "a detector as segmenter": (["scene.png", "--sam", "groundling/nano"], "model_type"),
     "option of videos": (["scene.png", "--every", "5"], "--every is for videos"),
+    "option of videos that is 0": (["scene.png", "--stop", "0"], "--stop is for videos"),
+    "option of videos with a default": (["scene.png", "--remember", "5"], "--remember is for videos"),
     "option of pictures": (["clip.mp4", "--json"], "--json is for pictures"),
+    "option of pictures with a default": (["clip.mp4", "--overlap", "0.5"], "--overlap is for pictures"),
+    "one folder for two": (["scene.png", "--masks", "m", "--cutouts", "./m"], "both name 'm'. Give two folders"),
     "a file as folder": (["scene.png", "--masks", "scene.png"], "is a file"),
     "holes": (["scene.png", "--fill-holes", "-1"], "fill-holes"),
     "a span": (["clip.mp4", "--start", "5", "--stop", "3"], "leave no frames"),
@@ -112,3 +141,16 @@ def test_mistakes_are_one_line(folder, capsys, arguments, message):
     assert out == ""
     assert message in err
     assert err.count("\n") == 1
+
+
+def test_a_video_named_from_the_home_folder(folder, capsys, monkeypatch):
+    monkeypatch.setenv("HOME", str(folder))
+    Path("clip.mp4").write_bytes(b"no video")
+    assert run(["segment", "~/clip.mp4", "--labels", "red star", "--out", "clip.mp4"]) == 2
+    assert "'clip.mp4' is the video itself, which would be lost" in capsys.readouterr().err
+
+
+def test_the_defaults_are_those_of_python():
+    usual = inspect.signature(track_masks).parameters
+    assert usual["every"].default == USUAL_EVERY
+    assert usual["nms_iou"].default == inspect.signature(track).parameters["nms_iou"].default == VIDEO_NMS

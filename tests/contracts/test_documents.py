@@ -17,7 +17,8 @@ from groundling.train.settings import RunSettings, from_mapping
 
 DOCUMENTS = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
-NOT_RUN = ("pip install", "make ")  # installing and the repository's own commands are run by CI
+NOT_RUN = ("pip install", "make ", "python examples/editing/")
+"""CI installs and makes; tests/examples/test_editing.py runs the recipes, in one process that loads models once."""
 
 
 def blocks(document: Path, language: str) -> str:
@@ -77,7 +78,18 @@ def test_the_first_command_comes_early() -> None:
     assert len(lines) <= 180
 
 
-TASKS = ("prompts", "tiles", "labelling", "video", "explain", "calibration", "app", "notebooks")
+TASKS = (
+    "prompts",
+    "segmentation",
+    "editing",
+    "tiles",
+    "labelling",
+    "video",
+    "explain",
+    "calibration",
+    "app",
+    "notebooks",
+)
 
 
 @pytest.mark.parametrize("task", TASKS)

@@ -2,6 +2,9 @@
 
 import importlib
 import json
+import re
+import shlex
+import shutil
 import sys
 from collections.abc import Iterator
 from functools import cache
@@ -235,16 +238,16 @@ def scene(tmp_path: Path) -> Path:
     return path
 
 
-def true_mask(labels: list[str]) -> np.ndarray:
+def true_mask(recipes: Any, labels: list[str]) -> np.ndarray:
     """What the bundled detector and segmenter say belongs to the labels."""
-    found = GroundedSam.from_pretrained()(SCENE, labels)
+    found = recipes.selection.GroundedSam.from_pretrained("groundling/nano", None)(SCENE, labels)
     assert {item.label for item in found} == set(labels)
     assert found.masks is not None
     return found.masks.to_array().any(axis=0)
 
 
 def test_every_recipe_runs_with_the_bundled_models(recipes: Any, scene: Path, tmp_path: Path, capsys: Any) -> None:
-    mask, original = true_mask(HOUSE), read(SCENE)[..., :3]
+    mask, original = true_mask(recipes, HOUSE), read(SCENE)[..., :3]
     far = recipes.selection.edge(mask, grow=60) == 0
     words = [str(scene), "--labels", *HOUSE, "--out"]
 
@@ -277,6 +280,20 @@ def test_every_recipe_runs_with_the_bundled_models(recipes: Any, scene: Path, tm
     assert "brown house  0." in said.out
     assert "not found" not in said.err
     assert not list(tmp_path.glob("**/.*"))
+
+
+def test_the_commands_of_the_document_run(recipes: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (FOLDER.parents[1] / "docs" / "editing.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```sh\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    commands = [shlex.split(line) for block in blocks for line in block.splitlines() if line.startswith("python ")]
+    assert len(commands) > 5
+    shutil.copytree(FOLDER.parent / "images", tmp_path / "examples" / "images")
+    shutil.copy(FOLDER.parent / "images" / "shapes.png", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    for _, script, *arguments in commands:
+        assert (FOLDER.parents[1] / script).parent == FOLDER
+        assert getattr(recipes, Path(script).stem).main(arguments) == 0, arguments
+        assert Path(arguments[arguments.index("--out") + 1]).exists()
 
 
 @pytest.mark.parametrize("kind", ["jpeg", "grey", "turned"])

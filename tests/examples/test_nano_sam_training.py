@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import shutil
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -92,6 +93,51 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_been_stopped(
     for part in ("model", "averaged"):
         assert all(torch.equal(states[0][part][name], states[1][part][name]) for name in states[0][part])
     assert json.loads((stopped / "metrics.jsonl").read_text(encoding="utf-8").splitlines()[-1])["step"] == 4
+
+
+@pytest.fixture
+def done(whole: Path, tmp_path: Path) -> Path:
+    """A copy of the folder of the run of four steps."""
+    return Path(shutil.copytree(whole, tmp_path / "done"))
+
+
+def test_a_run_that_goes_on_says_what_is_other_and_drops_what_is_done_again(
+    script: ModuleType, done: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    state = torch.load(done / "state.pt", weights_only=True)
+    assert (state["step"], state["steps"], state["seed"]) == (4, 4, SEED)
+    lines = [json.dumps({"step": step}) + "\n" for step in (2, 4, 6)]
+    (done / "metrics.jsonl").write_text("".join(lines) + '{"step": 8, "lo', encoding="utf-8")
+    script.train(done, 5, SEED + 1)
+    written = (done / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line)["step"] for line in written] == [2, 4, 5]
+    said = capsys.readouterr().out
+    assert f"goes on at step 4 with steps 5; it was 4\ngoes on at step 4 with seed {SEED + 1}; it was {SEED}" in said
+
+
+def test_a_state_that_says_neither_steps_nor_seed_is_gone_on_with(
+    script: ModuleType, done: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    state = torch.load(done / "state.pt", weights_only=True)
+    del state["steps"], state["seed"]
+    torch.save(state, done / "state.pt")
+    script.train(done, 4, SEED)
+    assert capsys.readouterr().out == ""
+
+
+def test_a_result_is_replaced_as_a_whole(script: ModuleType, done: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = {path.name: path.read_bytes() for path in (done / "model").iterdir()}
+    assert sorted(before) == sorted(script.RESULT)
+
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError("the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SamImageProcessorPil, "save_pretrained", full)
+        with pytest.raises(OSError, match="disk is full"):
+            script.train(done, 4, SEED)
+    assert {path.name: path.read_bytes() for path in (done / "model").iterdir()} == before
+    assert sorted(path.name for path in done.iterdir()) == ["metrics.jsonl", "model", "state.pt"]
 
 
 def test_training_changes_the_weights_and_keeps_the_mean_of_them(script: ModuleType, whole: Path) -> None:

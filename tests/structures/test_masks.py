@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import tracemalloc
 
 import cv2
 import numpy as np
@@ -68,6 +69,19 @@ def test_iou_is_that_of_coco(seed, count, other_count):
     expected = coco.iou(masks.to_coco(), others.to_coco(), [0] * other_count)
     both_empty = (masks.areas[:, None] + others.areas[None]) == 0
     np.testing.assert_allclose(masks.iou(others), np.where(both_empty, 0, expected), atol=1e-12)
+
+
+def test_comparing_many_masks_holds_no_whole_picture_of_each():
+    drawn = np.zeros((60, 500, 500), bool)
+    for row, mask in enumerate(drawn):
+        mask[row * 8 : row * 8 + 8, :9] = True
+    masks = Masks.from_array(drawn)
+    del drawn, mask
+    tracemalloc.start()
+    masks.iou(masks)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 10 * 500 * 500  # of 60
 
 
 @pytest.mark.parametrize("kind", [bool, np.uint8, np.int64, np.float32, list])

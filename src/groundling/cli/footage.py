@@ -12,6 +12,9 @@ from groundling.errors import ConfigError, ImageError
 
 STANDARD_OUTPUT = "-"
 
+VIDEO_NMS = 0.5
+"""That of `track` and `track_masks`."""
+
 RememberOption = Annotated[
     float, typer.Option("--remember", min=0.0, help="Seconds for which a thing that is not found keeps its id.")
 ]
@@ -56,12 +59,13 @@ def check_outputs(source: str, out: Path | None, tracks: Path | None) -> None:
     Raises:
         ImageError: a place cannot be written, is the source itself, or both are one.
     """
+    read = Path(source).expanduser()
     for option, path in (("--out", out), ("--tracks", tracks)):
         if path is None or str(path) == STANDARD_OUTPUT:
             continue
         if path.is_dir():
             raise ImageError(f"{option} {str(path)!r} is a folder. Name a file in it.")
-        if "://" not in source and path.exists() and Path(source).expanduser().exists() and path.samefile(source):
+        if "://" not in source and path.exists() and read.exists() and path.samefile(read):
             raise ImageError(f"{option} {str(path)!r} is the video itself, which would be lost. Give another path.")
         check_writable(path.parent)
     if out is not None and tracks is not None and os.path.realpath(out) == os.path.realpath(tracks):

@@ -1,12 +1,15 @@
 """`groundling segment`: pictures or a video and words in, masks out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from groundling.cli.footage import (
+    VIDEO_NMS,
     FpsOption,
     RememberOption,
     StartOption,
@@ -31,7 +34,6 @@ from groundling.cli.options import (
     ModelOption,
     NegativesOption,
     NmsAcrossLabelsOption,
-    NmsOption,
     OverlapOption,
     SegmenterOption,
     TextOption,
@@ -44,16 +46,22 @@ from groundling.cli.options import (
     choose_masks,
     choose_rules,
     choose_tiles,
+    load_grounded_sam,
 )
 from groundling.cli.pictures import check_folder, choose_outputs, choose_pictures
-from groundling.errors import ConfigError
+from groundling.errors import ConfigError, ImageError
 from groundling.pictures.folders import has_picture_ending
 
 if TYPE_CHECKING:
+    from groundling.pipeline.grounded_sam import GroundedSam
+    from groundling.pipeline.stages import Labels
     from groundling.pipeline.video.mask_tracking import MaskTrackOptions
+    from groundling.segmentation import MaskOptions
 
 SEGMENTED = ".segmented.mp4"
+
 USUAL_EVERY = 10
+"""That of `track_masks`."""
 
 
 def segment(  # noqa: PLR0913  (one parameter for each option)
@@ -68,7 +76,15 @@ def segment(  # noqa: PLR0913  (one parameter for each option)
     model: ModelOption = None,
     sam: SegmenterOption = None,
     threshold: ThresholdOption = DEFAULT_THRESHOLD,
-    nms: NmsOption = DEFAULT_NMS,
+    nms: Annotated[
+        float | None,
+        typer.Option(
+            "--nms",
+            min=0.0,
+            max=1.0,
+            help=f"Drop a box that overlaps a better one of its label by more; else {DEFAULT_NMS}, videos {VIDEO_NMS}.",
+        ),
+    ] = None,
     best_of_three: BestOfThreeOption = False,
     fill_holes: FillHolesOption = 0,
     drop_islands: DropIslandsOption = 0,
@@ -109,52 +125,113 @@ def segment(  # noqa: PLR0913  (one parameter for each option)
 
     Example: groundling segment shapes.png --labels "red circle" "blue square" --out masks.png
     """
-    words = choose_labels(labels, text, vocabulary, negatives)
-    cleaning = choose_masks(best_of_three, fill_holes, drop_islands)
-    of_pictures = {
-        "--masks": masks,
-        "--cutouts": cutouts,
-        "--json": as_json,
-        "--tighten": tighten,
-        "--top-k": top_k,
-        "--nms-across-labels": nms_across_labels,
-        "--drop-groups": drop_groups,
-        "--tile": tile,
-        "--batch-size": batch_size - 1,
-    }
-    of_videos = {"--tracks": tracks, "--every": every, "--fps": fps, "--start": start, "--stop": stop}
+    question = _Question(
+        labels=choose_labels(labels, text, vocabulary, negatives),
+        threshold=threshold,
+        nms=nms,
+        masks=choose_masks(best_of_three, fill_holes, drop_islands),
+        load=partial(load_grounded_sam, model, sam, device=device, dtype=dtype),
+    )
+    of_pictures = _PictureOptions(
+        _home(masks), _home(cutouts), as_json, tighten, top_k, nms_across_labels, drop_groups, tile, overlap, batch_size
+    )
+    of_videos = _VideoOptions(tracks, every, remember, fps, start, stop)
     if sources and is_video(sources, is_frames=fps is not None):
-        _refuse(of_pictures, f"pictures, but {sources[0]!r} is read as a video")
-        place = None if out is None else Path(out)
-        if out is None and tracks is None:
-            place = Path(f"{name_after(sources[0])}{SEGMENTED}")
-        check_outputs(sources[0], place, tracks)
-        check_span(start, stop)
-        usual = USUAL_EVERY if every is None else every
-        options: MaskTrackOptions = {"every": usual, "threshold": threshold, "nms_iou": nms, "remember": remember}
-        options |= {"start": start, "stop": stop, "masks": cleaning}
-
-        from groundling.cli.segmenting import Models, segment_video
-
-        return segment_video(Models(model, sam, device, dtype), sources[0], words, options, (place, tracks), fps)
+        of_pictures.refuse(f"pictures, but {sources[0]!r} is read as a video")
+        return _segment_video(sources[0], question, out, of_videos)
     pictures = choose_pictures(sources, labels, "segment")
-    _refuse(of_videos, f"videos, but {str(pictures[0])!r} is read as a picture")
-    rules = choose_rules(threshold, top_k, nms, nms_across_labels, drop_groups)
-    tiles = choose_tiles(tile, overlap)
+    of_videos.refuse(f"videos, but {str(pictures[0])!r} is read as a picture")
+    return _segment_pictures(pictures, question, out, of_pictures)
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """What is asked of pictures and videos alike."""
+
+    labels: "Labels"
+    threshold: float
+    nms: float | None
+    masks: "MaskOptions"
+    load: "Callable[[], GroundedSam]"
+
+
+class _Options:
+    """Options that mean something for pictures only, or for videos only; the names of the fields are theirs."""
+
+    __slots__ = ()
+
+    def refuse(self, belong_to: str) -> None:
+        """Raise ConfigError where one is given although it has no meaning."""
+        for field in fields(self):  # type: ignore[arg-type]  # every kind of it is a dataclass
+            if getattr(self, field.name) != field.default:
+                raise ConfigError(f"--{field.name.replace('_', '-')} is for {belong_to}.")
+
+
+@dataclass(frozen=True, slots=True)
+class _PictureOptions(_Options):
+    masks: Path | None = None
+    cutouts: Path | None = None
+    json: bool = False
+    tighten: bool = False
+    top_k: int | None = None
+    nms_across_labels: bool = False
+    drop_groups: bool = False
+    tile: int | None = None
+    overlap: float = DEFAULT_OVERLAP
+    batch_size: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class _VideoOptions(_Options):
+    tracks: Path | None = None
+    every: int | None = None
+    remember: float = 1.0
+    fps: float | None = None
+    start: float = 0.0
+    stop: float | None = None
+
+
+def _segment_video(source: str, question: _Question, out: str | None, its: _VideoOptions) -> int:
+    place, tracks = None if out is None else Path(out).expanduser(), its.tracks
+    if place is None and tracks is None:
+        place = Path(f"{name_after(source)}{SEGMENTED}")
+    check_outputs(source, place, tracks)
+    check_span(its.start, its.stop)
+    options: MaskTrackOptions = {
+        "every": USUAL_EVERY if its.every is None else its.every,
+        "threshold": question.threshold,
+        "nms_iou": VIDEO_NMS if question.nms is None else question.nms,
+        "remember": its.remember,
+        "start": its.start,
+        "stop": its.stop,
+        "masks": question.masks,
+    }
+
+    from groundling.cli.segmenting import segment_video
+
+    return segment_video(question.load, source, question.labels, options, (place, tracks), its.fps)
+
+
+def _segment_pictures(pictures: Sequence[Path], question: _Question, out: str | None, its: _PictureOptions) -> int:
+    nms = DEFAULT_NMS if question.nms is None else question.nms
+    rules = choose_rules(question.threshold, its.top_k, nms, its.nms_across_labels, its.drop_groups)
+    tiles = choose_tiles(its.tile, its.overlap)
     outputs: list[Path] | list[None] = [None] * len(pictures)
-    if out is not None or not (as_json or masks or cutouts):
+    if out is not None or not (its.json or its.masks or its.cutouts):
         outputs = choose_outputs(pictures, out)
-    for folder in (masks, cutouts):
+    for folder in (its.masks, its.cutouts):
         if folder is not None:
             check_folder(folder)
+    if its.masks is not None and its.cutouts is not None and its.masks.resolve() == its.cutouts.resolve():
+        raise ImageError(f"--masks and --cutouts both name {str(its.masks)!r}. Give two folders.")
 
     from groundling.cli.search import Search
-    from groundling.cli.segmenting import Models, Results, segment_pictures
+    from groundling.cli.segmenting import Results, segment_pictures
 
-    sam_models = Models(model, sam, device, dtype).load()
-    search = Search(sam_models.detector, sam_models.detector.encode(words), rules, tiles)
-    results = Results(outputs, masks, cutouts, as_json=as_json)
-    return segment_pictures(sam_models, search.run(pictures, batch_size), results, cleaning, tighten=tighten)
+    sam = question.load()
+    search = Search(sam.detector, sam.detector.encode(question.labels), rules, tiles)
+    results = Results(outputs, its.masks, its.cutouts, as_json=its.json)
+    return segment_pictures(sam, search.run(pictures, its.batch_size), results, question.masks, tighten=its.tighten)
 
 
 def is_video(sources: Sequence[str], *, is_frames: bool) -> bool:
@@ -173,8 +250,5 @@ def is_video(sources: Sequence[str], *, is_frames: bool) -> bool:
     return is_frames if path.is_dir() else bool(path.suffix) and not has_picture_ending(path.name)
 
 
-def _refuse(options: Mapping[str, object], belong_to: str) -> None:
-    """Raise ConfigError where an option is given that has no meaning here."""
-    given = next((name for name, value in options.items() if value), None)
-    if given is not None:
-        raise ConfigError(f"{given} is for {belong_to}.")
+def _home(folder: Path | None) -> Path | None:
+    return None if folder is None else folder.expanduser()

@@ -1,6 +1,6 @@
 """What `groundling segment` does once everything is checked: pictures one after the other, or a video."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from groundling.cli.footage import as_footage
 from groundling.cli.mask_files import save_cutouts, save_masks
-from groundling.cli.options import Dtype, load_grounded_sam
 from groundling.cli.report import Report
 from groundling.cli.search import Outcome
 from groundling.cli.status import INTERRUPTED, PROBLEM
@@ -20,20 +19,6 @@ from groundling.structures.detections import Detections
 if TYPE_CHECKING:
     from groundling.pipeline.stages import Labels
     from groundling.pipeline.video.mask_tracking import MaskTrackOptions
-
-
-@dataclass(frozen=True, slots=True)
-class Models:
-    """Which models are meant; see `load_grounded_sam`."""
-
-    model: str | None
-    sam: str | None
-    device: str | None
-    dtype: Dtype | None
-
-    def load(self) -> GroundedSam:
-        """Load them."""
-        return load_grounded_sam(self.model, self.sam, device=self.device, dtype=self.dtype)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +86,7 @@ def _free(stem: str, taken: set[str]) -> str:
 
 
 def segment_video(
-    models: Models,
+    load: Callable[[], GroundedSam],
     source: str,
     labels: "Labels",
     options: "MaskTrackOptions",
@@ -111,7 +96,7 @@ def segment_video(
     """Follow what the labels name, with masks; draw and list it.
 
     Args:
-        models: what looks and what segments.
+        load: loads what looks and what segments.
         source: a video, a folder of frames, a camera or an address.
         labels: what to find.
         options: see `track_masks`.
@@ -131,7 +116,7 @@ def segment_video(
         from groundling.cli.following import Following, expected_count
 
         following = Following(*outputs, fps=opened.fps)
-        frames = models.load().track(opened, labels, **options)
+        frames = load().track(opened, labels, **options)
         total = expected_count(opened, options.get("start", 0.0), options.get("stop"))
         is_interrupted = following.run(frames, total=total)
     return INTERRUPTED if is_interrupted else 0

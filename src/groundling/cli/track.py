@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from groundling.cli.footage import (
+    VIDEO_NMS,
     FpsOption,
     RememberOption,
     StartOption,
@@ -50,7 +51,7 @@ def track(  # noqa: PLR0913  (one parameter for each option)
     nms: Annotated[
         float,
         typer.Option("--nms", min=0.0, max=1.0, help="Drop a box that overlaps a better one of its label by more."),
-    ] = 0.5,
+    ] = VIDEO_NMS,
     remember: RememberOption = 1.0,
     fps: FpsOption = None,
     start: StartOption = 0.0,

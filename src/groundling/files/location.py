@@ -222,7 +222,8 @@ def locate(name: str | os.PathLike[str], **options: Unpack[HubOptions]) -> Locat
     """Find where a checkpoint is: an existing path wins over the package's own model, and that over a hub id.
 
     Args:
-        name: a folder, a single file, "groundling/nano", "groundling/nano-sam" or a hub id such as "IDEA-Research/grounding-dino-tiny".
+        name: a folder, a single file, "groundling/nano", "groundling/nano-sam" or a hub id such as
+            "IDEA-Research/grounding-dino-tiny".
         **options: see `HubOptions`.
 
     Raises:

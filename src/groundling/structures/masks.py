@@ -143,7 +143,7 @@ class Masks:
     def crop(self, row: int) -> tuple[int, int, NDArray[np.bool_]]:
         """Return left, top and the part [h, w] of a mask inside its tight box; the part of an empty mask is [0, 0]."""
         left, top, right, bottom = self.boxes_xyxy[row].astype(int).tolist()
-        return left, top, self[row][top:bottom, left:right]
+        return left, top, self[row][top:bottom, left:right].copy()  # a view would keep the whole mask in memory
 
     @property
     def areas(self) -> NDArray[np.int64]:

@@ -12,6 +12,7 @@ from PIL import Image
 from groundling.data.record import Record
 from groundling.data.writers.objects import NamedObject, Writer, named_objects, write_lines
 from groundling.errors import DatasetError
+from groundling.pictures.folders import thing_name
 from groundling.structures.detections import Detections
 from groundling.structures.masks import Masks
 
@@ -19,8 +20,6 @@ LABELS = "labels.txt"
 
 MASKS, LABEL_MAPS, INSTANCE_MAPS = "masks", "labels", "instances"
 """Folders: one picture for each thing, 255 where it is; the number of the name and of the thing at each pixel."""
-
-_LONGEST_LABEL = 50  # letters of a file's name; no system allows more than 255 bytes
 
 
 class PngWriter(Writer):
@@ -54,7 +53,7 @@ class PngWriter(Writer):
         masks = Masks((), record.image_wh) if record.masks is None else record.masks[[one.row for one in kept]]
         path = PurePosixPath(file_name)
         for number, (one, mask) in enumerate(zip(kept, masks, strict=True), 1):
-            name = f"{number:04}-{_file_name(self._names[one.name_id])}.png"
+            name = thing_name(number, self._names[one.name_id])
             self._save(mask.astype(np.uint8) * 255, PurePosixPath(MASKS) / path.with_suffix("") / name)
         found = self._found(record, kept, masks)
         bits = np.uint8 if len(self._names) <= np.iinfo(np.uint8).max else np.uint16
@@ -79,8 +78,3 @@ class PngWriter(Writer):
         place = self._folder / name
         place.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(pixels).save(place)
-
-
-def _file_name(label: str) -> str:
-    """Return a label without signs that file systems refuse."""
-    return "".join(sign if sign.isalnum() or sign in " -_" else "_" for sign in label[:_LONGEST_LABEL])
