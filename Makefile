@@ -1,5 +1,5 @@
 # The commands of this repository; each makes the environment that it needs.
-#   make demo   find things in a picture
+#   make demo   find things in a picture, with masks
 #   make test   run the quick tests
 #   make check  format, lint, types, import contract, spelling
 
@@ -17,7 +17,7 @@ help:
 # One stamp for each kind of environment: the demo needs no development tools.
 $(VENV)/run: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(RUN)pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable .
+	$(RUN)pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[sam]'
 	@touch $@
 
 $(VENV)/dev: $(VENV)/run

@@ -6,6 +6,7 @@ import re
 import shutil
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,7 @@ def test_every_kind_loads(
 def test_video_models(kind: str, segmenter_of: Callable[[str], Segmenter]) -> None:
     model = load_video_model(segmenter_of(kind))
     assert type(model).__name__ == segmenter_of(kind).family.video_model
+    assert model.vision_encoder is segmenter_of(kind).model.vision_encoder, "most of the weights are there twice"
     assert not model.training
 
 
@@ -70,6 +72,17 @@ def test_video_models(kind: str, segmenter_of: Callable[[str], Segmenter]) -> No
 def test_image_models_cannot_follow(kind: str, segmenter_of: Callable[[str], Segmenter]) -> None:
     with pytest.raises(CheckpointError, match=f"model_type '{kind}', which segments pictures but cannot follow"):
         load_video_model(segmenter_of(kind))
+
+
+def test_several_threads_load_at_once(folder_of: FolderOf) -> None:
+    """Left alone, transformers finds that weights are missing."""
+    settings = transformers.utils.logging
+    before = settings.get_verbosity(), settings.is_progress_bar_enabled()
+    expected = load_segmenter(folder_of("sam"), device="cpu").model.state_dict()
+    with ThreadPoolExecutor(4) as pool:
+        for loaded in pool.map(lambda _: load_segmenter(folder_of("sam"), device="cpu"), range(4)):
+            _same(loaded, expected)
+    assert (settings.get_verbosity(), settings.is_progress_bar_enabled()) == before
 
 
 # Number formats and places
@@ -231,7 +244,7 @@ def test_without_transformers(folder_of: FolderOf, monkeypatch: pytest.MonkeyPat
 
 def test_with_an_old_transformers(folder_of: FolderOf, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transformers, "__version__", "4.57.1")
-    with pytest.raises(MissingExtraError, match=re.escape("needs transformers 5.6 or newer, but 4.57.1 is installed")):
+    with pytest.raises(MissingExtraError, match=re.escape("needs transformers 5.20 or newer, but 4.57.1 is installed")):
         load_segmenter(folder_of("sam"))
 
 

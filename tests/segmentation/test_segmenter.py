@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from groundling.errors import DatasetError, GroundlingError, ImageError
+from groundling.errors import ConfigError, DatasetError, GroundlingError, ImageError
 from groundling.segmentation import MaskOptions, Segmenter
 from groundling.segmentation import segmenter as module
 from groundling.structures.masks import Masks
@@ -144,6 +144,13 @@ def test_the_best_of_three_is_kept(kind: str, segmenter_of: SegmenterOf) -> None
         )
     assert outputs.iou_scores.shape == (1, 6, 3)
     np.testing.assert_allclose(scores, outputs.iou_scores[0].amax(dim=1).clamp(0, 1), atol=1e-5)
+
+
+@pytest.mark.parametrize("options", [None, 3, {"chunk": 3}], ids=repr)
+def test_other_options_are_refused_also_without_boxes(no_decoder: Segmenter, options: Any) -> None:
+    (encoded,) = no_decoder.encode([picture(40, 30)])
+    with pytest.raises(ConfigError, match="masks must be MaskOptions, got"):
+        no_decoder.decode(encoded, [], options)
 
 
 def test_masks_are_cleaned(segmenter_of: SegmenterOf) -> None:

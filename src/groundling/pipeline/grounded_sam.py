@@ -6,6 +6,7 @@ Ren et al. 2024, "Grounded SAM: Assembling Open-World Models for Diverse Visual 
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import cached_property
 from itertools import islice
 from typing import TYPE_CHECKING, Self, TypedDict, Unpack
 
@@ -21,6 +22,7 @@ from groundling.pipeline.pictures import Picture, read_picture
 from groundling.pipeline.stages import Labels
 from groundling.postprocess.label_scores import Aggregation
 from groundling.segmentation import EncodedPicture, MaskOptions, Segmenter, load_segmenter
+from groundling.segmentation.options import check_mask_options
 from groundling.structures.detections import Detections
 from groundling.structures.masks import Masks
 
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from groundling.pipeline.video.mask_tracking import MaskTrackOptions
     from groundling.pipeline.video.sources import Footage
     from groundling.pipeline.video.tracking import TrackedFrame
+    from groundling.segmentation.video_model import VideoSegmenter
 
 USUAL_MASKS = MaskOptions()
 
@@ -55,7 +58,8 @@ class FindOneOptions(FindOptions, total=False):
 class GroundedSam:
     """Finds what labels name and says which pixels belong to it.
 
-    It holds nothing but the two models and changes neither, so several threads may use one.
+    It holds nothing but the two models, and from the first video on the segmenter's memory. It changes none of them, so
+    several threads may use one.
 
     Args:
         detector: finds the boxes.
@@ -125,12 +129,19 @@ class GroundedSam:
             PromptError: the labels cannot be used.
             ConfigError: a number is outside its range.
         """
+        check_mask_options(masks)
         pixels = read_picture(image, allow_url=options.get("allow_url", False))
         found = replace(self.detector(pixels, labels, **options), source=_source(image))
         return self.add_masks([pixels], [found], masks, tighten=tighten)[0]
 
     def segment(
-        self, image: Picture, found: Detections, *, masks: MaskOptions = USUAL_MASKS, tighten: bool = False
+        self,
+        image: Picture,
+        found: Detections,
+        *,
+        masks: MaskOptions = USUAL_MASKS,
+        tighten: bool = False,
+        allow_url: bool = False,
     ) -> Detections:
         """Give boxes that were found or drawn in another way their masks.
 
@@ -139,11 +150,14 @@ class GroundedSam:
             found: the boxes.
             masks: how masks are made and cleaned.
             tighten: make each box tight around its mask.
+            allow_url: download the picture if it is a URL.
 
         Raises:
             ImageError: the picture cannot be used, or has another size than the boxes' picture.
+            ConfigError: `masks` are no MaskOptions.
         """
-        pixels = read_picture(image)
+        check_mask_options(masks)
+        pixels = read_picture(image, allow_url=allow_url)
         if (pixels.shape[2], pixels.shape[1]) != found.image_wh:
             raise ImageError(
                 f"The boxes belong to a picture of {found.image_wh[0]} x {found.image_wh[1]} pixels, but this one has "
@@ -178,6 +192,7 @@ class GroundedSam:
             PromptError: the labels cannot be used.
             ConfigError: a number is outside its range.
         """
+        check_mask_options(masks)
         question = self.detector.encode(labels)
         self.detector.detect_many(images, question, batch_size=batch_size, **options)  # says mistakes, begins nothing
         return self._stream(iter(images), question, batch_size, masks, tighten, options)
@@ -200,7 +215,14 @@ class GroundedSam:
         """
         from groundling.pipeline.video.mask_tracking import track_masks
 
-        return track_masks(self.detector, self.segmenter, source, labels, **options)
+        return track_masks(self.detector, self._memory or self.segmenter, source, labels, **options)
+
+    @cached_property
+    def _memory(self) -> "VideoSegmenter | None":
+        """What follows things through videos, loaded for the first of them; None where the segmenter has no memory."""
+        from groundling.segmentation.video_model import with_memory
+
+        return with_memory(self.segmenter)
 
     def _stream(
         self,

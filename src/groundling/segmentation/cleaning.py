@@ -15,7 +15,8 @@ def clean(mask: NDArray[np.bool_], *, fill_holes: int = 0, drop_islands: int = 0
     Args:
         mask: [H, W]; it stays as it is.
         fill_holes: fill holes of up to so many pixels; background that reaches the picture's edge is no hole.
-        drop_islands: drop parts with fewer pixels than this, but not the largest part.
+        drop_islands: drop parts with fewer pixels than this, but not the largest part (of equal ones, the first
+            from the top left).
 
     Returns:
         [H, W]; the mask itself where there is nothing to do.
@@ -50,6 +51,9 @@ def _without_islands(part: NDArray[np.uint8], least: int) -> NDArray[np.uint8]:
     areas = measured[:, cv2.CC_STAT_AREA]
     is_kept = areas >= least
     is_kept[0] = False  # the background
-    is_kept[1 + areas[1:].argmax()] = True
+    is_largest = areas == areas[1:].max()
+    is_largest[0] = False
+    # Of equal parts the first in reading order: the numbers of parts have none.
+    is_kept[labels.flat[is_largest[labels].argmax()]] = True
     kept: NDArray[np.uint8] = is_kept[labels].astype(np.uint8)
     return kept

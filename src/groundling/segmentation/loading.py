@@ -2,6 +2,7 @@
 
 import logging
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +20,12 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-OLDEST_TRANSFORMERS = (5, 6)
+OLDEST_TRANSFORMERS = (5, 20)
+"""Before it, files of SAM 2 for video are read with a wrong class, and EdgeTAM asks the hub for what it has."""
+
+_ONE_AT_A_TIME = threading.Lock()
+"""transformers changes torch and its own settings while it loads: of two models at once, both can lack weights."""
+
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 """The file of weights; the first that a checkpoint has is read. `<name>.index.json` lists the parts of a split one."""
 
@@ -65,6 +71,8 @@ def load_segmenter(
 def load_video_model(segmenter: Segmenter) -> Any:
     """Load the model that follows things through a video from the checkpoint of a segmenter, on its device.
 
+    The image encoder, which is most of the weights, is that of the segmenter and takes no memory again.
+
     Args:
         segmenter: made by `load_segmenter`.
 
@@ -84,6 +92,7 @@ def load_video_model(segmenter: Segmenter) -> Any:
         )
     names = family.video_model.replace("Model", "Config"), family.video_model
     model = _load(_transformers(), segmenter.folder, family.title, names, values, segmenter.dtype)
+    model.vision_encoder = segmenter.model.vision_encoder
     return model.to(segmenter.device)
 
 
@@ -152,7 +161,7 @@ def _load(
 ) -> Any:
     """Load a model from a local folder, strictly: transformers itself would give missing tensors random numbers."""
     try:
-        with _quiet(library):
+        with _ONE_AT_A_TIME, _quiet(library):
             config_class, model_class = (getattr(library, name) for name in names)
             model, report = model_class.from_pretrained(
                 folder,

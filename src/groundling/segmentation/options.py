@@ -24,7 +24,7 @@ class MaskOptions:
     best_of_three: bool = False
     fill_holes: int = 0
     drop_islands: int = 0
-    chunk: int = 64
+    chunk: int = 16
 
     def __post_init__(self) -> None:
         if not isinstance(self.best_of_three, bool):
@@ -33,3 +33,13 @@ class MaskOptions:
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < least:
                 raise ConfigError(f"{name} must be a whole number of {unit}, {least} or more, got {value!r}.")
+
+
+def check_mask_options(options: object) -> None:
+    """Refuse what is no MaskOptions.
+
+    Raises:
+        ConfigError: it is something else.
+    """
+    if not isinstance(options, MaskOptions):
+        raise ConfigError(f"masks must be MaskOptions, got {options!r}. Give such as MaskOptions(fill_holes=20).")

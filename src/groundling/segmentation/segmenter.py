@@ -17,7 +17,7 @@ from torch import Tensor
 from groundling.errors import DatasetError, GroundlingError, ImageError
 from groundling.segmentation.cleaning import clean
 from groundling.segmentation.families import Family, Features
-from groundling.segmentation.options import MaskOptions
+from groundling.segmentation.options import MaskOptions, check_mask_options
 from groundling.segmentation.preparation import Preparation
 from groundling.structures.checks import frozen_array
 from groundling.structures.masks import Masks
@@ -115,9 +115,11 @@ class Segmenter:
             [N]. It is said of the mask before it is cleaned.
 
         Raises:
+            ConfigError: the options are no MaskOptions.
             DatasetError: the boxes are no such array, not finite, or inverted.
             GroundlingError: the model's output is not a number.
         """
+        check_mask_options(options)
         boxes, is_inside = _checked_boxes(boxes_xyxy, encoded.image_wh)
         width, height = encoded.image_wh
         counts, scores = [""] * len(boxes), np.zeros(len(boxes), np.float32)
@@ -138,7 +140,7 @@ class Segmenter:
         self, encoded: EncodedPicture, boxes_xyxy: NDArray[np.float64], *, several: bool
     ) -> tuple[Tensor, Tensor]:
         """Return the best mask's scores [N, h, w] and its predicted IoU [N] of a few boxes, float32."""
-        # Boxes stay in float32: half precision cannot tell neighbouring pixels apart.
+        # In float32 also for a model in half precision, which turns them into numbers around 0 before it rounds them.
         box_1N4 = self.preparation.boxes(boxes_xyxy, encoded.image_wh)[None].to(self.device)
         features = self.family.arguments(encoded.features)
         outputs = self.model(**features, input_boxes=box_1N4, multimask_output=several)

@@ -190,8 +190,6 @@ class VideoSegmenter:
 def with_memory(segmenter: Segmenter) -> VideoSegmenter | None:
     """Load what follows things through videos from the files of a segmenter, or return None where those hold no memory.
 
-    The image encoder, which is most of the weights, is that of the segmenter and takes no memory again.
-
     Args:
         segmenter: made by `load_segmenter`.
 
@@ -200,6 +198,4 @@ def with_memory(segmenter: Segmenter) -> VideoSegmenter | None:
     """
     if read_json(segmenter.folder / CONFIG_NAME).get("model_type") not in VIDEO_TYPES:
         return None
-    model = load_video_model(segmenter)
-    model.vision_encoder = segmenter.model.vision_encoder
-    return VideoSegmenter(model, segmenter.preparation)
+    return VideoSegmenter(load_video_model(segmenter), segmenter.preparation)

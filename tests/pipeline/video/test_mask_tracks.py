@@ -134,6 +134,16 @@ def test_a_weak_box_continues_a_track_for_as_long_as_it_comes() -> None:
         assert not seen.predicted.any()
 
 
+def test_a_weak_box_is_looked_at_only_if_its_label_is_followed() -> None:
+    segmenter = Colours()
+    things = tracks(segmenter)
+    weak: Row = (0, box(5), 0.3)
+    assert ids(things.advance(frame(0, red=5, blue=25), found(weak, (1, box(25), 0.9)), LABELS)) == [1]
+    assert segmenter.begun == 1
+    things.advance(frame(1, red=5, blue=25), found(weak, (1, box(25), 0.3)), LABELS)
+    assert segmenter.begun == 2
+
+
 def test_a_box_in_which_nothing_is_seen_begins_no_track() -> None:
     things = tracks()
     seen = things.advance(frame(0, red=5), found((0, box(40), 0.9)), LABELS)

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, TypedDict, cast
 
 import numpy as np
 
-from groundling.errors import ConfigError
 from groundling.pipeline.video.frames import Frame, Source
 from groundling.pipeline.video.mask_tracks import MaskTracks
 from groundling.pipeline.video.sources import Footage, open_source
 from groundling.pipeline.video.tracking import Find, TrackedFrame, between, check_options, finder, track
 from groundling.postprocess.select import THRESHOLD
 from groundling.segmentation import MaskOptions, Segmenter
+from groundling.segmentation.options import check_mask_options
 from groundling.segmentation.video_model import VideoSegmenter, with_memory
 from groundling.structures.masks import Masks
 
@@ -82,7 +82,7 @@ def track_masks(  # noqa: PLR0913  (one parameter for each option)
         fps: frames a second of a folder of frames; see `open_source`.
         start: seconds; earlier frames are left out.
         stop: seconds; frames from there on are left out. None is the end.
-        masks: how masks are made and cleaned.
+        masks: how masks are made and cleaned; a segmenter with a memory reads `fill_holes` and `drop_islands` only.
 
     Returns:
         The frames in order, those with nothing in them too. Boxes are tight around the masks.
@@ -95,8 +95,7 @@ def track_masks(  # noqa: PLR0913  (one parameter for each option)
         MissingExtraError: a package for video is not installed.
     """
     check_options(every, remember, start, stop)
-    if not isinstance(masks, MaskOptions):
-        raise ConfigError(f"masks must be MaskOptions, got {masks!r}.")
+    check_mask_options(masks)
     if isinstance(segmenter, Segmenter):
         remembering = with_memory(segmenter)
         if remembering is None:

@@ -34,6 +34,14 @@ class MasksSeen(NamedTuple):
     predicted: NDArray[np.bool_]
 
 
+class _Look(NamedTuple):
+    """Where a thing is seen, packed: many masks of a large frame wait together to be compared."""
+
+    mask: Masks
+    is_seen: bool
+    score: float
+
+
 @dataclass(eq=False)
 class _Thing:
     """One thing that is followed.
@@ -63,11 +71,11 @@ class _Thing:
     unseen: int = 0
     unfound: int = 0
 
-    def see(self, seen: SeenMask, seconds: float) -> None:
+    def see(self, look: _Look, seconds: float) -> None:
         """Take in its mask in the next frame."""
-        self.is_seen, self.is_found = bool(seen.mask.any()), False
+        self.is_seen, self.is_found = look.is_seen, False
         if self.is_seen:
-            self.mask, self.mask_score = Masks.from_array(seen.mask[None]), seen.score
+            self.mask, self.mask_score = look.mask, look.score
             self.seen_at, self.unseen = seconds, 0
         else:
             self.unseen += 1
@@ -118,7 +126,7 @@ class MaskTracks:
         """
         picture = self._segmenter.open(frame.image, next(self._frames))
         for thing in self._things:
-            thing.see(self._segmenter.follow(picture, thing.memory, self._options), frame.seconds)
+            thing.see(_packed(self._segmenter.follow(picture, thing.memory, self._options)), frame.seconds)
         if found is not None:
             self._compare(picture, found, frame.seconds)
         self._things = [thing for thing in self._things if not thing.is_lost(frame.seconds, self._remember)]
@@ -127,29 +135,39 @@ class MaskTracks:
 
     def _compare(self, picture: VideoPicture, found: Detections, seconds: float) -> None:
         """Continue and begin tracks by what the detector found."""
-        begun = [self._segmenter.begin(picture, box, self._options) for box in found.boxes_xyxy]
-        masks = [Masks.from_array(seen.mask[None]) for _, seen in begun]
+        is_strong = found.scores > self._thresholds[found.label_ids]
+        # A weak box continues a thing of its label or is nothing.
+        rows = np.flatnonzero(is_strong | np.isin(found.label_ids, [thing.label_id for thing in self._things]))
+        found, is_strong = found[rows], is_strong[rows]
+        begun = [self._begin(picture, box) for box in found.boxes_xyxy]
         matches = match_masks(
-            Masks.joined(masks, found.image_wh),
+            Masks.joined([look.mask for _, look in begun], found.image_wh),
             found.label_ids,
             Masks.joined([thing.mask for thing in self._things], found.image_wh),
             np.array([thing.label_id for thing in self._things], np.int64),
         )
-        is_strong = found.scores > self._thresholds[found.label_ids]
         for thing in self._things:
             thing.unfound += 1
         for match in matches:
             thing = self._things[match.followed]
             if not thing.is_seen or (match.overlap < GOOD_OVERLAP and is_strong[match.found]):
-                thing.memory, seen = begun[match.found]
-                thing.see(seen, seconds)
+                thing.memory, look = begun[match.found]
+                thing.see(look, seconds)
             thing.find(float(found.scores[match.found]), seconds)
         known = {match.found for match in matches}
-        for row, (memory, seen) in enumerate(begun):
-            if row not in known and is_strong[row] and seen.mask.any():
+        for row, (memory, look) in enumerate(begun):
+            if row not in known and is_strong[row] and look.is_seen:
                 score, label_id = float(found.scores[row]), int(found.label_ids[row])
-                thing = _Thing(next(self._ids), label_id, memory, masks[row], seen.score, score, seconds, seconds)
+                thing = _Thing(next(self._ids), label_id, memory, look.mask, look.score, score, seconds, seconds)
                 self._things.append(thing)
+
+    def _begin(self, picture: VideoPicture, box_xyxy: NDArray[np.float32]) -> tuple[ThingMemory, _Look]:
+        memory, seen = self._segmenter.begin(picture, box_xyxy, self._options)
+        return memory, _packed(seen)
+
+
+def _packed(seen: SeenMask) -> _Look:
+    return _Look(Masks.from_array(seen.mask[None]), bool(seen.mask.any()), seen.score)
 
 
 def _as_seen(things: Sequence[_Thing], labels: tuple[str, ...], image_wh: tuple[int, int]) -> MasksSeen:
