@@ -10,7 +10,7 @@ from groundling.segmentation import MaskOptions
 
 
 def test_defaults_clean_nothing() -> None:
-    assert MaskOptions() == MaskOptions(best_of_three=False, fill_holes=0, drop_islands=0, chunk=64)
+    assert MaskOptions() == MaskOptions(best_of_three=False, fill_holes=0, drop_islands=0, chunk=16)
 
 
 @pytest.mark.parametrize(
