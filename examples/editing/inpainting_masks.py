@@ -62,6 +62,8 @@ def cut(array: NDArray[np.uint8], box: Box, beyond: str) -> Image.Image:
 
 def edit(given: argparse.Namespace, picture: Image.Image, found: Detections) -> None:
     """Write picture, mask and the place of both in the original."""
+    if given.out.exists() and not given.out.is_dir():
+        raise ImageError(f"--out {given.out} is a file. Name a folder for picture.png, mask.png and crop.json.")
     mask = together(found)
     share = edge(~mask if given.invert else mask, grow=given.grow, soften=given.soften)
     if not share.any():

@@ -69,9 +69,11 @@ def run(recipe: Recipe, given: argparse.Namespace) -> int:
 
 
 def save(given: argparse.Namespace, picture: Image.Image, path: Path) -> None:
-    """Write a picture whole or not at all, but never over the one that it was made of."""
-    if path.exists() and Path(given.image).exists() and path.samefile(given.image):
-        raise ImageError(f"{path} is the picture that is edited. Give the result another name with --out.")
+    """Write a picture whole or not at all, but never over one that it was made of."""
+    for source, what in ((given.image, "that is edited"), (getattr(given, "picture", None), "of the background")):
+        read = None if source is None else Path(source).expanduser()
+        if read is not None and path.exists() and read.exists() and path.samefile(read):
+            raise ImageError(f"{path} is the picture {what}. Give the result another name with --out.")
     save_picture(picture, path)
 
 

@@ -14,6 +14,7 @@ from groundling.cli.main import run
 from groundling.cli.mask_files import save_cutouts, save_masks
 from groundling.cli.segment import USUAL_EVERY
 from groundling.data.scenes import make_scene
+from groundling.errors import ImageError
 from groundling.pipeline.video.mask_tracking import track_masks
 from groundling.pipeline.video.tracking import track
 from groundling.structures.detections import Detections
@@ -45,16 +46,21 @@ def test_nothing_found(folder, capsys):
     assert segment("scene.png", "--threshold", "1", "--masks", "masks", "--out", "drawn.png") == 0
     assert "nothing found" in capsys.readouterr().out
     assert np.array_equal(opened("drawn.png"), np.asarray(SCENE.image))
-    assert sorted(path.name for path in Path("masks/scene").iterdir()) == ["instances.png", "labels.png"]
+    assert sorted(path.name for path in Path("masks/scene").iterdir()) == ["instances.png", "labels.png", "things.json"]
     assert opened("masks/scene/labels.png").max() == 0
 
 
 def test_a_drawing_masks_and_cutouts(folder, capsys):
     assert segment("scene.png", "--out", "drawn.png", "--masks", "masks", "--cutouts", "cut", "--tighten") == 0
-    assert "wrote drawn.png" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    for path in ("drawn.png", Path("masks/scene"), Path("cut/scene")):
+        assert f"wrote {path}\n" in out
     assert (opened("drawn.png") != np.asarray(SCENE.image)).any()
     files = sorted(Path("masks/scene").glob("0*.png"))
-    assert len(files) == len(sorted(Path("cut/scene").iterdir())) > 0
+    assert len(files) == len(sorted(Path("cut/scene").glob("*.png"))) > 0
+    listed = json.loads(Path("masks/scene/things.json").read_text(encoding="utf-8"))
+    assert [thing["file"] for thing in listed["things"]] == [path.name for path in files]
+    assert [label["label"] for label in listed["labels"]] == NAMES
     masks = [opened(path) for path in files]
     assert all(set(np.unique(mask)) == {0, 255} for mask in masks)
     instances, labels = opened("masks/scene/instances.png"), opened("masks/scene/labels.png")
@@ -94,11 +100,84 @@ def test_things_of_an_earlier_call_do_not_stay(tmp_path, kept):
     for name, save in writers.items():
         folder, maps = tmp_path / name, ["instances.png", "labels.png"] if name == "masks" else []
         save(found, folder)
-        assert sorted(path.name for path in folder.iterdir()) == ["0001-a.png", "0002-b.png", "0003-a.png", *maps]
-        (folder / "2024-summer.png").write_bytes(b"somebody's own")
+        assert sorted(path.name for path in folder.iterdir()) == [
+            *("0001-a.png", "0002-b.png", "0003-a.png"),
+            *maps,
+            "things.json",
+        ]
+        own = ("0004-c.png", "2024-summer.png")
+        for mine in own:
+            (folder / mine).write_bytes(b"somebody's own")
         save(found.only("b")[:kept], folder)
         names = sorted(path.name for path in folder.iterdir())
-        assert names == [*["0001-b.png"][:kept], "2024-summer.png", *maps]
+        assert names == [*["0001-b.png"][:kept], *own, *maps, "things.json"]
+
+
+@pytest.mark.parametrize("mine", ["0001-a.png", "0001-A.png", "labels.png", "things.json"])
+def test_what_somebody_else_put_there_is_not_replaced(tmp_path, mine):
+    made = Masks.from_array(np.ones((1, 8, 8), bool))
+    found = Detections(made.boxes_xyxy, [0.9], [0], ["a"], (8, 8), masks=made)
+    if mine in ("0001-a.png", "0001-A.png"):  # beside what an earlier call has found: nothing
+        save_masks(found[:0], tmp_path)
+    (tmp_path / mine).write_bytes(b"somebody's own")
+    with pytest.raises(ImageError, match="not made by groundling"):
+        save_masks(found, tmp_path)
+    assert (tmp_path / mine).read_bytes() == b"somebody's own"
+
+
+def test_a_list_that_leads_elsewhere_removes_nothing(tmp_path):
+    made = Masks.from_array(np.ones((1, 8, 8), bool))
+    found = Detections(made.boxes_xyxy, [0.9], [0], ["a"], (8, 8), masks=made)
+    (tmp_path / "mine.png").write_bytes(b"somebody's own")
+    save_masks(found, tmp_path / "things")
+    path = tmp_path / "things" / "things.json"
+    path.write_text(path.read_text(encoding="utf-8").replace("labels.png", "../mine.png"), encoding="utf-8")
+    with pytest.raises(ImageError, match="not made by groundling"):
+        save_masks(found, tmp_path / "things")
+    assert (tmp_path / "mine.png").exists()
+
+
+LOSSES = {
+    "things of somebody else": (["hol/holiday.png", "--masks", "hol"], "holds '0001-beach.png'"),
+    "masks over the picture that is read": (["labels/labels.png", "--masks", "."], "is read"),
+    "cut-outs over a file": (["labels/labels.png", "--cutouts", "."], "is read"),
+    "cut-outs over somebody else's": (["hol/holiday.png", "--cutouts", "hol"], "holds '0001-beach.png'"),
+    "a picture among several": (["hol/holiday.png", "hol/holiday/labels.png", "--masks", "hol"], "is read"),
+    "a file in the place of the folder": (["scene.png", "--masks", "taken"], "is a file"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "message"), LOSSES.values(), ids=LOSSES)
+def test_nothing_of_the_user_is_lost(folder, capsys, arguments, message):
+    for name in ("hol/holiday.png", "hol/holiday/0001-beach.png", "hol/holiday/labels.png", "labels/labels.png"):
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        SCENE.image.save(name)
+    Path("taken").mkdir()
+    Path("taken/scene").write_bytes(b"a file")
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    assert segment(*arguments, "--sam", "./never-loaded") == 2
+    err = capsys.readouterr().err
+    assert message in err
+    assert err.count("\n") == 1
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+
+def test_masks_may_be_made_again(folder):
+    for _ in range(2):
+        assert segment("scene.png", "--masks", "masks", "--cutouts", "cut") == 0
+
+
+def test_a_picture_too_large_for_masks(folder, capsys, monkeypatch):
+    monkeypatch.setattr(PIL.Image, "MAX_IMAGE_PIXELS", 100 * 100)
+    PIL.Image.new("RGB", (64, 64)).save("small.png")
+    assert segment("scene.png", "--tile", "96", "--sam", "./never-loaded") == 2
+    err = capsys.readouterr().err
+    assert "'scene.png' is too large" in err
+    assert "Reduce it or cut it" in err
+    assert segment("scene.png", "small.png", "--tile", "96", "--json") == 1
+    out, err = capsys.readouterr()
+    assert "'scene.png' is too large" in err
+    assert len(out.splitlines()) == 1
 
 
 def test_a_video(folder, capsys):
@@ -116,7 +195,8 @@ MISTAKES = {
     "no label": (["scene.png", "--labels"], "Nothing to find"),
     "missing": (["missing.png"], "no picture file 'missing.png'"),
     "missing video": (["missing.mp4"], "no video 'missing.mp4'"),
-    "two videos": (["a.mp4", "b.mp4"], "no picture file 'a.mp4'"),
+    "two videos": (["a.mp4", "b.mp4"], "one video is read at a time"),
+    "a picture and a video": (["scene.png", "b.mp4"], "'b.mp4' is a video"),
     "detector without segmenter": (["scene.png", "--model", "a/b"], "must be named"),
     "no such segmenter": (["scene.png", "--sam", "./nothing"], "no file or folder './nothing'"),
     "a detector as segmenter": (["scene.png", "--sam", "groundling/nano"], "model_type"),
@@ -126,6 +206,8 @@ MISTAKES = {
     "option of pictures": (["clip.mp4", "--json"], "--json is for pictures"),
     "option of pictures with a default": (["clip.mp4", "--overlap", "0.5"], "--overlap is for pictures"),
     "one folder for two": (["scene.png", "--masks", "m", "--cutouts", "./m"], "both name 'm'. Give two folders"),
+    "a blank folder": (["scene.png", "--masks", ""], "--masks is blank"),
+    "a folder that cannot be": (["scene.png", "--cutouts", "/dev/null/x"], "Nothing can be written"),
     "a file as folder": (["scene.png", "--masks", "scene.png"], "is a file"),
     "holes": (["scene.png", "--fill-holes", "-1"], "fill-holes"),
     "a span": (["clip.mp4", "--start", "5", "--stop", "3"], "leave no frames"),

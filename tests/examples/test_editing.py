@@ -344,6 +344,9 @@ def test_nothing_found_is_said_and_nothing_written(
         pytest.param(["{scene}", "--out", "cut.xyz", "--color", "red"], "does not end in a picture", id="ending"),
         pytest.param(["{scene}", "--out", "{scene}"], "is the picture that is edited", id="over itself"),
         pytest.param(["{scene}", "--picture", "missing.jpg"], "no picture file", id="no background"),
+        pytest.param(
+            ["{scene}", "--picture", "beach.png", "--out", "beach.png"], "of the background", id="over the background"
+        ),
     ],
 )
 def test_a_mistake_is_one_line(
@@ -356,6 +359,7 @@ def test_a_mistake_is_one_line(
 ) -> None:
     monkeypatch.chdir(scene.parent)
     Path("text.png").write_text("no picture")
+    Image.new("RGB", (8, 8), "blue").save("beach.png")
     before = {path: path.read_bytes() for path in Path().iterdir()}
     picture, *rest = (argument.replace("{scene}", "scene.png") for argument in arguments)
     out = [] if "--out" in rest else ["--out", "out.png"]
@@ -364,6 +368,13 @@ def test_a_mistake_is_one_line(
     assert len(lines) == 1
     assert message in lines[0]
     assert {path: path.read_bytes() for path in Path().iterdir()} == before
+
+
+def test_a_file_is_no_folder_for_a_mask(recipes: Any, scene: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = scene.read_bytes()
+    assert recipes.inpainting_masks.main([str(scene), "--labels", "brown house", "--out", str(scene)]) == 2
+    assert "is a file. Name a folder" in capsys.readouterr().err
+    assert scene.read_bytes() == before
 
 
 @pytest.mark.parametrize("arguments", [[], ["--soften", "-1"], ["--soften", "1e9"], ["--color", "no colour"]])

@@ -147,6 +147,13 @@ BAD = {
         ConfigError,
         "must be MaskOptions",
     ),
+    "no boxes": (lambda sam: sam.segment(SCENES[0].image, None), TypeError, "must be Detections, got NoneType"),
+    "plain boxes": (
+        lambda sam: sam.segment(SCENES[0].image, np.zeros((1, 4))),
+        TypeError,
+        r"got ndarray.*Detections\(boxes_xyxy=",
+    ),
+    "names": (lambda sam: GroundedSam(sam.detector, "groundling/nano-sam"), TypeError, "from_pretrained for names"),
     "another picture": (
         lambda sam: sam.segment(PIL.Image.new("RGB", (9, 9)), true_detections(SCENES[0])),
         ImageError,
@@ -175,5 +182,10 @@ def test_the_options_are_the_detectors(method, options, own):
 def test_a_detector_needs_a_segmenter_of_its_kind():
     with pytest.raises(ConfigError, match="'some/detector' must be named"):
         choose_segmenter("some/detector", None)
+    for segmenter in (None, "some/sam"):
+        with pytest.raises(
+            ConfigError, match="'groundling/nano-sam' is a segmenter, not a detector: name it with --sam"
+        ):
+            choose_segmenter("groundling/nano-sam", segmenter)
     assert choose_segmenter("some/detector", "some/sam") == "some/sam"
     assert choose_segmenter("groundling/nano", None) == "groundling/nano-sam"

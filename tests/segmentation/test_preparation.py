@@ -104,6 +104,21 @@ def test_steps_can_be_switched_off(tmp_path: Path) -> None:
         pytest.param({"do_resize": False}, True, CheckpointError, "do_resize=false", id="no resizing"),
         pytest.param({"do_pad": False}, False, CheckpointError, "do_pad=false", id="no padding"),
         pytest.param({"image_std": [0, 1, 1]}, False, ConfigError, "preprocessor_config.json of", id="std of zero"),
+        pytest.param({"image_mean": [0.5, 0.5]}, False, ConfigError, "image_mean must be 3 numbers", id="two means"),
+        pytest.param({"image_mean": 0.5}, False, ConfigError, "image_mean must be 3 numbers", id="one mean"),
+        pytest.param({"image_mean": [np.nan, 0, 0]}, False, ConfigError, "image_mean must be 3", id="mean no number"),
+        pytest.param({"image_std": [np.inf, 1, 1]}, False, ConfigError, "image_std must be 3", id="infinite std"),
+        pytest.param({"image_std": [1e-300, 1, 1]}, False, ConfigError, "image_std must be 3", id="tiny std"),
+        pytest.param({"rescale_factor": np.inf}, False, ConfigError, "rescale_factor must be a number", id="infinite"),
+        pytest.param({"rescale_factor": np.nan}, False, ConfigError, "rescale_factor must be a number", id="nan"),
+        pytest.param({"rescale_factor": 10**400}, False, ConfigError, "rescale_factor must be a number", id="huge"),
+        pytest.param(
+            {"image_mean": [10**400, 0, 0]}, False, ConfigError, "preprocessor_config.json of", id="huge mean"
+        ),
+        pytest.param(
+            {"size": {"longest_edge": 10**12}}, False, ConfigError, "size.longest_edge must be", id="huge size"
+        ),
+        pytest.param({"size": {"longest_edge": -4}}, False, ConfigError, "from 1 to 8192, got -4", id="negative size"),
         pytest.param({"image_mean": None}, False, ConfigError, "needs image_mean", id="no mean"),
         pytest.param({"rescale_factor": "x"}, False, ConfigError, "rescale_factor", id="factor"),
         pytest.param({"resample": 9}, False, ConfigError, "resample=9 is no filter", id="filter"),

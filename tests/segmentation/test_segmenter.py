@@ -122,10 +122,16 @@ def test_a_box_outside_the_picture_has_an_empty_mask(segmenter_of: SegmenterOf) 
     assert alone.areas[0] > 0
 
 
-def test_a_box_without_area_is_decoded(segmenter_of: SegmenterOf) -> None:
-    segmenter = segmenter_of("sam")
-    masks, scores = segmenter.decode(segmenter.encode([picture(40, 30)])[0], [[7, 7, 7, 7]])
-    assert len(masks) == len(scores) == 1
+@pytest.mark.parametrize("box", [[7, 7, 7, 7], [7, 7, 9, 7], [7, 7, 7, 9], [0, 0, 0, 0]], ids=str)
+def test_a_box_without_area_has_an_empty_mask(no_decoder: Segmenter, box: list[int]) -> None:
+    masks, scores = no_decoder.decode(no_decoder.encode([picture(40, 30)])[0], [box])
+    assert masks.areas.tolist() == scores.tolist() == [0]
+
+
+@pytest.mark.parametrize("encoded", [None, [], picture(40, 30)], ids=["none", "list", "picture"])
+def test_a_picture_must_be_encoded(no_decoder: Segmenter, encoded: Any) -> None:
+    with pytest.raises(TypeError, match=r"must come from Segmenter\.encode, got"):
+        no_decoder.decode(encoded, [[1, 2, 3, 4]])
 
 
 # Options

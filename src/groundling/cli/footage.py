@@ -1,6 +1,7 @@
 """What verbs that read videos share: options, names of what is written, and what is refused before anything is read."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlparse
@@ -14,6 +15,9 @@ STANDARD_OUTPUT = "-"
 
 VIDEO_NMS = 0.5
 """That of `track` and `track_masks`."""
+
+VIDEO_ENDINGS = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm"})
+"""Of files that are surely videos; many more can be read."""
 
 RememberOption = Annotated[
     float, typer.Option("--remember", min=0.0, help="Seconds for which a thing that is not found keeps its id.")
@@ -41,6 +45,17 @@ def name_after(source: str) -> str:
     if "://" in source:
         return Path(urlparse(source).path).stem or "stream"
     return f"camera-{source}" if source.isdecimal() else Path(source).expanduser().resolve().stem
+
+
+def refuse_videos(sources: Sequence[str]) -> None:
+    """Refuse a video among several sources that are pictures otherwise.
+
+    Raises:
+        ConfigError: there is one.
+    """
+    for source in sources:
+        if Path(source).suffix.lower() in VIDEO_ENDINGS and not Path(source).expanduser().is_dir():
+            raise ConfigError(f"{source!r} is a video, and one video is read at a time. Give it alone.")
 
 
 def check_span(start: float, stop: float | None) -> None:

@@ -1,15 +1,18 @@
-"""Masks of one picture as PNG files in a folder: each thing, both maps, and what is cut out."""
+"""Masks of one picture as PNG files in a folder of its own: each thing, both maps, and what is cut out.
 
-import re
-from collections import defaultdict
-from collections.abc import Iterable
-from itertools import count
+`things.json` in the folder lists what groundling has written there. Nothing else in it is replaced or removed.
+"""
+
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import PIL.Image
 
+from groundling.cli.pictures import check_writable
+from groundling.errors import CheckpointError, ImageError
+from groundling.files import read_json, write_json
 from groundling.pictures.drawing import save_picture
 from groundling.pictures.folders import thing_name
 
@@ -19,31 +22,60 @@ if TYPE_CHECKING:
 
 LABEL_MAP, INSTANCE_MAP = "labels.png", "instances.png"
 
-_THING = re.compile(r"(\d{4,})-.*\.png")
+LIST = "things.json"
+_MADE_BY = "groundling segment"
+
+
+def check_thing_folder(folder: Path, pictures: Sequence[Path]) -> None:
+    """Find out whether the folder of one picture's things is new or was made by groundling.
+
+    Args:
+        folder: where things would be written.
+        pictures: all that are read.
+
+    Raises:
+        ImageError: it is a file, holds one of the pictures or something that groundling has not made, or may not be
+            changed.
+    """
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise ImageError(f"{str(folder)!r} is a file, but things go into a folder of that name. Give another folder.")
+    if read := next((path for path in pictures if path.exists() and path.parent.samefile(folder)), None):
+        raise ImageError(f"Things would go into {str(folder)!r}, where {str(read)!r} is read. Give another folder.")
+    if not (folder / LIST).exists():
+        own = next((path.name for path in sorted(folder.iterdir()) if not path.name.startswith(".")), None)
+        if own is not None:
+            raise ImageError(
+                f"{str(folder)!r} holds {own!r} and was not made by groundling, so nothing is written there. "
+                "Give another folder."
+            )
+    _listed(folder)
+    check_writable(folder)
 
 
 def save_masks(found: "Detections", folder: Path) -> None:
     """Write each thing's mask (255 is inside), `labels.png` and `instances.png`; see `Detections.label_map`.
 
-    Things that an earlier call has written into the folder are removed.
+    What an earlier call has written into the folder is removed.
 
     Args:
         found: the detections, with masks.
         folder: where to; it is made if needed.
 
     Raises:
+        ImageError: files that groundling has not made are in the way.
         OSError: something cannot be written.
     """
     masks = (PIL.Image.fromarray(mask.astype(np.uint8) * 255) for mask in found.masks or ())
-    _save_things(found, masks, folder)
-    save_picture(PIL.Image.fromarray(found.label_map()), folder / LABEL_MAP)
-    save_picture(PIL.Image.fromarray(found.instance_map()), folder / INSTANCE_MAP)
+    maps = {LABEL_MAP: found.label_map(), INSTANCE_MAP: found.instance_map()}
+    _save_things(found, masks, {name: PIL.Image.fromarray(pixels) for name, pixels in maps.items()}, folder)
 
 
 def save_cutouts(found: "Detections", picture: "Drawable", folder: Path) -> None:
     """Write each thing, cut out, with alpha; see `Detections.cutouts`.
 
-    Things that an earlier call has written into the folder are removed.
+    What an earlier call has written into the folder is removed.
 
     Args:
         found: the detections, with masks.
@@ -51,31 +83,78 @@ def save_cutouts(found: "Detections", picture: "Drawable", folder: Path) -> None
         folder: where to; it is made if needed.
 
     Raises:
+        ImageError: files that groundling has not made are in the way.
         OSError: something cannot be written.
     """
-    _save_things(found, found.cutouts(picture), folder)
+    _save_things(found, found.cutouts(picture), {}, folder)
 
 
-def _save_things(found: "Detections", pictures: "Iterable[PIL.Image.Image]", folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
+def _save_things(
+    found: "Detections", pictures: "Iterable[PIL.Image.Image]", maps: "dict[str, PIL.Image.Image]", folder: Path
+) -> None:
     names = [thing_name(number, item.label) for number, item in enumerate(found, 1)]
+    folder.mkdir(parents=True, exist_ok=True)
+    earlier, now = _listed(folder), {*names, *maps}
+    _refuse_others(folder, earlier, now)
+    for name in earlier:
+        if name not in now or (folder / name).is_symlink():  # what a link leads to is not ours
+            (folder / name).unlink(missing_ok=True)
+    write_json(folder / LIST, _description(found, names, sorted(maps)))  # first: what is cut off is still known as ours
     for name, picture in zip(names, pictures, strict=True):
         save_picture(picture, folder / name)
-    _remove_others(folder, frozenset(names))
+    for name, picture in maps.items():
+        save_picture(picture, folder / name)
 
 
-def _remove_others(folder: Path, names: frozenset[str]) -> None:
-    """Remove things that were found here before, or they would look like found now.
+def _refuse_others(folder: Path, earlier: frozenset[str], now: set[str]) -> None:
+    """Refuse to write over what groundling has not made; some file systems know no capital letters."""
+    wanted = {name.casefold() for name in now}
+    for path in sorted(folder.iterdir()):
+        if path.name not in earlier and path.name.casefold() in wanted:
+            raise ImageError(f"{str(path)!r} was not made by groundling and is not replaced. Give another folder.")
 
-    Their numbers follow each other, so a user's own file such as "2024-summer.png" is not taken for one.
+
+def _description(found: "Detections", names: Sequence[str], maps: Sequence[str]) -> dict[str, Any]:
+    things = [
+        {
+            "number": number,
+            "file": name,
+            "label": item.label,
+            "score": round(item.score, 4),
+            "box_xyxy": [round(side, 2) for side in item.box_xyxy],
+        }
+        for number, (name, item) in enumerate(zip(names, found, strict=True), 1)
+    ]
+    return {
+        "made_by": _MADE_BY,
+        "image": found.source,
+        "image_wh": list(found.image_wh),
+        "labels": [{"number": number, "label": label} for number, label in enumerate(found.labels, 1)],
+        "maps": list(maps),
+        "things": things,
+    }
+
+
+def _listed(folder: Path) -> frozenset[str]:
+    """Return the names of the files that an earlier call has written into a folder.
+
+    Raises:
+        ImageError: there is a list, but groundling has not made it.
     """
-    there: dict[int, list[Path]] = defaultdict(list)
-    for path in folder.iterdir():
-        if thing := _THING.fullmatch(path.name):
-            there[int(thing[1])].append(path)
-    for number in count(1):
-        if number not in there:
-            return
-        for path in there[number]:
-            if path.name not in names:
-                path.unlink()
+    path = folder / LIST
+    if not path.exists():
+        return frozenset()
+    try:
+        description = read_json(path)
+        names = [*description["maps"], *(thing["file"] for thing in description["things"])]
+        is_ours = description["made_by"] == _MADE_BY and all(_is_name(name) for name in names)
+    except (CheckpointError, KeyError, TypeError):
+        is_ours = False
+    if not is_ours:
+        raise ImageError(f"{str(path)!r} was not made by groundling, so nothing is written there. Give another folder.")
+    return frozenset(names)
+
+
+def _is_name(value: object) -> bool:
+    """Tell whether this is the name of a picture in the folder itself."""
+    return isinstance(value, str) and value.endswith(".png") and Path(value).name == value

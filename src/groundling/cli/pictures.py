@@ -1,6 +1,8 @@
 """From the paths on the command line to the pictures to read and the pictures to write."""
 
 import os
+import tempfile
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -113,8 +115,45 @@ def check_writable(folder: Path) -> None:
     place = folder.absolute()
     while not place.exists():
         place = place.parent
-    if not place.is_dir() or not os.access(place, os.W_OK):
-        raise ImageError(f"Nothing can be written to {str(folder)!r}: {str(place)!r} is no folder that you may change.")
+    try:
+        with tempfile.TemporaryFile(dir=place):  # some folders, such as /proc, promise more than they do
+            pass
+    except OSError as error:
+        raise ImageError(
+            f"Nothing can be written to {str(folder)!r}: {str(place)!r} is no folder that you may change."
+        ) from error
+
+
+def choose_folders(folder: Path | None, pictures: Sequence[Path]) -> list[Path] | list[None]:
+    """Choose a folder in `folder` for what is written of each picture; pictures may be called the same."""
+    if folder is None:
+        return [None] * len(pictures)
+    taken: set[str] = set()
+    chosen = []
+    for picture in pictures:
+        number, name = 1, picture.stem
+        while name.casefold() in taken:
+            number += 1
+            name = f"{picture.stem}-{number}"
+        taken.add(name.casefold())
+        chosen.append(folder / name)
+    return chosen
+
+
+def refuse_too_large(picture: Path) -> ImageError | None:
+    """Return what is wrong where a picture is too large for masks; any other problem shows when it is read."""
+    import PIL.Image
+
+    try:
+        with warnings.catch_warnings(action="ignore"), PIL.Image.open(picture):
+            return None
+    except PIL.Image.DecompressionBombError as error:
+        return ImageError(
+            f"{str(picture)!r} is too large to be held whole ({error}), which masks need, with --tile too. "
+            "Reduce it or cut it into parts first."
+        )
+    except Exception:
+        return None
 
 
 def _no_picture(labels: Sequence[str], verb: str) -> ImageError:

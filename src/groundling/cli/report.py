@@ -49,15 +49,14 @@ class Report:
         if kind is None and not self._as_json:
             self._print_table()
 
-    def add(self, found: Detections, output: Path | None) -> None:
-        """Take in the result of one picture and where it was drawn."""
+    def add(self, found: Detections, *written: Path | None) -> None:
+        """Take in the result of one picture and what was written of it: its drawing, folders of its things."""
         self._progress.advance(self._task)
         if self._as_json:
             typer.echo(replace(found, label_scores=None).to_json())
             return
         name = Path(found.source or "").name
-        if output is not None:
-            self._written.append(output)
+        self._written += [path for path in written if path is not None]
         if len(found) == 0:
             self._table.add_row(name, "nothing found")
         for item in found:

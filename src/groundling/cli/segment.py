@@ -18,6 +18,7 @@ from groundling.cli.footage import (
     check_outputs,
     check_span,
     name_after,
+    refuse_videos,
 )
 from groundling.cli.options import (
     DEFAULT_NMS,
@@ -48,7 +49,7 @@ from groundling.cli.options import (
     choose_tiles,
     load_grounded_sam,
 )
-from groundling.cli.pictures import check_folder, choose_outputs, choose_pictures
+from groundling.cli.pictures import check_folder, choose_folders, choose_outputs, choose_pictures, refuse_too_large
 from groundling.errors import ConfigError, ImageError
 from groundling.pictures.folders import has_picture_ending
 
@@ -93,11 +94,11 @@ def segment(  # noqa: PLR0913  (one parameter for each option)
         typer.Option("--out", metavar="PATH", help="What to draw: a picture's or video's path, or a folder."),
     ] = None,
     masks: Annotated[
-        Path | None,
+        str | None,
         typer.Option("--masks", metavar="FOLDER", help="Pictures: write masks, label map and instance map as PNG."),
     ] = None,
     cutouts: Annotated[
-        Path | None,
+        str | None,
         typer.Option("--cutouts", metavar="FOLDER", help="Pictures: write each thing as a PNG of its own, cut out."),
     ] = None,
     as_json: Annotated[
@@ -133,12 +134,22 @@ def segment(  # noqa: PLR0913  (one parameter for each option)
         load=partial(load_grounded_sam, model, sam, device=device, dtype=dtype),
     )
     of_pictures = _PictureOptions(
-        _home(masks), _home(cutouts), as_json, tighten, top_k, nms_across_labels, drop_groups, tile, overlap, batch_size
+        _folder(masks, "--masks"),
+        _folder(cutouts, "--cutouts"),
+        as_json,
+        tighten,
+        top_k,
+        nms_across_labels,
+        drop_groups,
+        tile,
+        overlap,
+        batch_size,
     )
     of_videos = _VideoOptions(tracks, every, remember, fps, start, stop)
     if sources and is_video(sources, is_frames=fps is not None):
         of_pictures.refuse(f"pictures, but {sources[0]!r} is read as a video")
         return _segment_video(sources[0], question, out, of_videos)
+    refuse_videos(sources or ())
     pictures = choose_pictures(sources, labels, "segment")
     of_videos.refuse(f"videos, but {str(pictures[0])!r} is read as a picture")
     return _segment_pictures(pictures, question, out, of_pictures)
@@ -219,19 +230,36 @@ def _segment_pictures(pictures: Sequence[Path], question: _Question, out: str | 
     outputs: list[Path] | list[None] = [None] * len(pictures)
     if out is not None or not (its.json or its.masks or its.cutouts):
         outputs = choose_outputs(pictures, out)
-    for folder in (its.masks, its.cutouts):
-        if folder is not None:
-            check_folder(folder)
     if its.masks is not None and its.cutouts is not None and its.masks.resolve() == its.cutouts.resolve():
         raise ImageError(f"--masks and --cutouts both name {str(its.masks)!r}. Give two folders.")
+    masks, cutouts = (_choose_thing_folders(folder, pictures) for folder in (its.masks, its.cutouts))
+    problems = [refuse_too_large(picture) for picture in pictures]
+    if problems[0] is not None and None not in problems:
+        raise problems[0]
 
     from groundling.cli.search import Search
-    from groundling.cli.segmenting import Results, segment_pictures
+    from groundling.cli.segmenting import Results, search_usable, segment_pictures
 
     sam = question.load()
     search = Search(sam.detector, sam.detector.encode(question.labels), rules, tiles)
-    results = Results(outputs, its.masks, its.cutouts, as_json=its.json)
-    return segment_pictures(sam, search.run(pictures, its.batch_size), results, question.masks, tighten=its.tighten)
+    outcomes = search_usable(search, pictures, problems, its.batch_size)
+    results = [Results(*places) for places in zip(outputs, masks, cutouts, strict=True)]
+    return segment_pictures(sam, outcomes, results, question.masks, tighten=its.tighten, as_json=its.json)
+
+
+def _choose_thing_folders(folder: Path | None, pictures: Sequence[Path]) -> list[Path] | list[None]:
+    """Choose a folder for the things of each picture, and refuse one that holds something else."""
+    chosen = choose_folders(folder, pictures)
+    if folder is None:
+        return chosen
+
+    from groundling.cli.mask_files import check_thing_folder
+
+    check_folder(folder)
+    for place in chosen:
+        if place is not None:
+            check_thing_folder(place, pictures)
+    return chosen
 
 
 def is_video(sources: Sequence[str], *, is_frames: bool) -> bool:
@@ -250,5 +278,7 @@ def is_video(sources: Sequence[str], *, is_frames: bool) -> bool:
     return is_frames if path.is_dir() else bool(path.suffix) and not has_picture_ending(path.name)
 
 
-def _home(folder: Path | None) -> Path | None:
-    return None if folder is None else folder.expanduser()
+def _folder(name: str | None, option: str) -> Path | None:
+    if name is not None and not name.strip():
+        raise ConfigError(f"{option} is blank. Name a folder, or . for the current one.")
+    return None if name is None else Path(name).expanduser()

@@ -1,6 +1,6 @@
 """What `groundling segment` does once everything is checked: pictures one after the other, or a video."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from groundling.cli.footage import as_footage
 from groundling.cli.mask_files import save_cutouts, save_masks
 from groundling.cli.report import Report
-from groundling.cli.search import Outcome
+from groundling.cli.search import Outcome, Search
 from groundling.cli.status import INTERRUPTED, PROBLEM
 from groundling.errors import ImageError
 from groundling.pipeline.grounded_sam import GroundedSam
@@ -23,34 +23,56 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """What is made of each picture.
+    """Where goes what is made of one picture.
 
     Attributes:
-        outputs: where it is drawn, one path for each picture; None draws nothing.
+        output: where it is drawn; None draws nothing.
         masks: folder of its masks and maps, or None.
         cutouts: folder of what is cut out, or None.
-        as_json: print JSON Lines in place of a table.
     """
 
-    outputs: Sequence[Path | None]
+    output: Path | None
     masks: Path | None
     cutouts: Path | None
-    as_json: bool
 
-    def write(self, outcome: Outcome, found: Detections, stem: str, output: Path | None) -> None:
-        """Write what was asked for; `stem` is a name that no other picture has."""
-        if output is not None:
-            replace(outcome, detections=found).save(output)
+    def write(self, outcome: Outcome, found: Detections) -> None:
+        """Write what was asked for."""
+        if self.output is not None:
+            replace(outcome, detections=found).save(self.output)
         if self.masks is not None:
-            save_masks(found, self.masks / stem)
+            save_masks(found, self.masks)
         if self.cutouts is not None:
-            save_cutouts(found, outcome.picture, self.cutouts / stem)
+            save_cutouts(found, outcome.picture, self.cutouts)
+
+
+def search_usable(
+    search: Search, pictures: Sequence[Path], problems: Sequence[ImageError | None], batch_size: int
+) -> Iterator[Outcome | ImageError]:
+    """Search the pictures without a problem; the others give theirs, in order."""
+    usable = [picture for picture, problem in zip(pictures, problems, strict=True) if problem is None]
+    outcomes = search.run(usable, batch_size)
+    for problem in problems:
+        yield next(outcomes) if problem is None else problem
 
 
 def segment_pictures(
-    sam: GroundedSam, outcomes: Iterable[Outcome | ImageError], results: Results, masks: MaskOptions, *, tighten: bool
+    sam: GroundedSam,
+    outcomes: Iterable[Outcome | ImageError],
+    results: Sequence[Results],
+    masks: MaskOptions,
+    *,
+    tighten: bool,
+    as_json: bool,
 ) -> int:
     """Give what was found in each picture its masks and report it; a single picture that cannot be used is an error.
+
+    Args:
+        sam: what segments.
+        outcomes: what was found, one for each picture.
+        results: what is made of them.
+        masks: how masks are made.
+        tighten: make each box tight around its mask.
+        as_json: print JSON Lines in place of a table.
 
     Returns:
         The exit status.
@@ -58,31 +80,20 @@ def segment_pictures(
     Raises:
         ImageError: there is one picture, and it cannot be used.
     """
-    taken: set[str] = set()
-    with Report(count=len(results.outputs), as_json=results.as_json) as report:
-        for outcome, output in zip(outcomes, results.outputs, strict=True):
+    with Report(count=len(results), as_json=as_json) as report:
+        for outcome, result in zip(outcomes, results, strict=True):
             try:
                 if isinstance(outcome, ImageError):
                     raise outcome
                 found = sam.segment(outcome.picture, outcome.detections, masks=masks, tighten=tighten)
+                result.write(outcome, found)
             except ImageError as error:
-                if len(results.outputs) == 1:
+                if len(results) == 1:
                     raise
                 report.add_failure(error)
                 continue
-            results.write(outcome, found, _free(Path(found.source or "picture").stem, taken), output)
-            report.add(found, output)
+            report.add(found, result.output, result.masks, result.cutouts)
     return PROBLEM if report.failures else 0
-
-
-def _free(stem: str, taken: set[str]) -> str:
-    """Return a name for what is written about a picture; pictures of several folders may be called the same."""
-    number, name = 1, stem
-    while name.casefold() in taken:
-        number += 1
-        name = f"{stem}-{number}"
-    taken.add(name.casefold())
-    return name
 
 
 def segment_video(

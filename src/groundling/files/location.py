@@ -17,6 +17,9 @@ BUNDLED_MODEL = "groundling/nano"
 BUNDLED_SEGMENTER = "groundling/nano-sam"
 """The segmenter that comes with the package."""
 
+WANTED = "a local folder, a checkpoint file or a hub id such as 'IDEA-Research/grounding-dino-tiny'"
+"""What names a detector, as messages say it."""
+
 _MODELS = Path(__file__).parents[1] / "models"
 _BUNDLED = {BUNDLED_MODEL: _MODELS / "nano", BUNDLED_SEGMENTER: _MODELS / "nano_sam"}
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
@@ -218,12 +221,13 @@ def split_hub_options(options: Mapping[str, Any]) -> tuple[HubOptions, dict[str,
     return cast(HubOptions, hub), {name: value for name, value in options.items() if name not in hub}
 
 
-def locate(name: str | os.PathLike[str], **options: Unpack[HubOptions]) -> Location:
+def locate(name: str | os.PathLike[str], *, wanted: str = WANTED, **options: Unpack[HubOptions]) -> Location:
     """Find where a checkpoint is: an existing path wins over the package's own model, and that over a hub id.
 
     Args:
         name: a folder, a single file, "groundling/nano", "groundling/nano-sam" or a hub id such as
             "IDEA-Research/grounding-dino-tiny".
+        wanted: what the message says to give in place of an impossible name.
         **options: see `HubOptions`.
 
     Raises:
@@ -242,8 +246,5 @@ def locate(name: str | os.PathLike[str], **options: Unpack[HubOptions]) -> Locat
         return _Folder(text, _BUNDLED[text])
     is_path = isinstance(name, os.PathLike) or text.startswith((".", "/", "~")) or text.endswith(_FILE_ENDINGS)
     if is_path or not _HUB_ID.fullmatch(text):
-        raise CheckpointError(
-            f"There is no file or folder {text!r}, and it is not a hub id. "
-            "Give a local folder, a checkpoint file or a hub id such as 'IDEA-Research/grounding-dino-tiny'."
-        )
+        raise CheckpointError(f"There is no file or folder {text!r}, and it is not a hub id. Give {wanted}.")
     return _Hub(text, options)

@@ -68,9 +68,18 @@ class GroundedSam:
     Attributes:
         detector: the same.
         segmenter: the same.
+
+    Raises:
+        TypeError: they are something else, such as names; those are for `from_pretrained`.
     """
 
     def __init__(self, detector: Detector, segmenter: Segmenter) -> None:
+        for model, kind in ((detector, Detector), (segmenter, Segmenter)):
+            if not isinstance(model, kind):
+                raise TypeError(
+                    f"GroundedSam takes a Detector and a Segmenter, got {type(model).__name__} for the "
+                    f"{kind.__name__}. Use GroundedSam.from_pretrained for names."
+                )
         self.detector = detector
         self.segmenter = segmenter
 
@@ -96,7 +105,8 @@ class GroundedSam:
 
         Raises:
             CheckpointError: there is no such checkpoint, or it is not complete or of another kind.
-            ConfigError: the device or dtype does not exist here, or a detector is named without its segmenter.
+            ConfigError: the device or dtype does not exist here, a detector is named without its segmenter, or the
+                bundled segmenter as the detector.
             MissingExtraError: transformers is not installed.
         """
         name = choose_segmenter(detector, segmenter)
@@ -147,7 +157,7 @@ class GroundedSam:
 
         Args:
             image: the picture that they belong to.
-            found: the boxes.
+            found: the boxes; one without area gets an empty mask with the score 0.
             masks: how masks are made and cleaned.
             tighten: make each box tight around its mask.
             allow_url: download the picture if it is a URL.
@@ -155,8 +165,14 @@ class GroundedSam:
         Raises:
             ImageError: the picture cannot be used, or has another size than the boxes' picture.
             ConfigError: `masks` are no MaskOptions.
+            TypeError: `found` is no Detections.
         """
         check_mask_options(masks)
+        if not isinstance(found, Detections):
+            raise TypeError(
+                f"found must be Detections, got {type(found).__name__}. Give what a detector returned; plain boxes "
+                "become Detections(boxes_xyxy=..., scores=..., label_ids=..., labels=..., image_wh=...)."
+            )
         pixels = read_picture(image, allow_url=allow_url)
         if (pixels.shape[2], pixels.shape[1]) != found.image_wh:
             raise ImageError(
@@ -271,8 +287,13 @@ def choose_segmenter(
     """Return the name of a detector's segmenter: the one that is named, or the bundled one for the bundled detector.
 
     Raises:
-        ConfigError: a detector is named without its segmenter.
+        ConfigError: a detector is named without its segmenter, or the bundled segmenter as the detector.
     """
+    if detector == BUNDLED_SEGMENTER:
+        raise ConfigError(
+            f"{BUNDLED_SEGMENTER!r} is a segmenter, not a detector: name it with --sam (segmenter=), and a detector "
+            f"such as {BUNDLED_MODEL!r} with --model (detector=)."
+        )
     if segmenter is not None:
         return segmenter
     if detector != BUNDLED_MODEL:

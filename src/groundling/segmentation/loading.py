@@ -12,8 +12,9 @@ from groundling.configuration import CONFIG_NAME, check_device, float_type
 from groundling.errors import CheckpointError, MissingExtraError, missing_extra
 from groundling.files import HubOptions, Location, locate, read_json
 from groundling.segmentation.families import EDGETAM, FAMILIES, VIDEO_TYPES
-from groundling.segmentation.preparation import Preparation
+from groundling.segmentation.preparation import Preparation, check_side
 from groundling.segmentation.segmenter import Segmenter
+from groundling.segmentation.weights import WEIGHTS, check_weights, reason
 
 if TYPE_CHECKING:
     import torch
@@ -26,8 +27,7 @@ OLDEST_TRANSFORMERS = (5, 20)
 _ONE_AT_A_TIME = threading.Lock()
 """transformers changes torch and its own settings while it loads: of two models at once, both can lack weights."""
 
-WEIGHTS = ("model.safetensors", "pytorch_model.bin")
-"""The file of weights; the first that a checkpoint has is read. `<name>.index.json` lists the parts of a split one."""
+_WANTED = "a local folder, or a hub id such as 'facebook/sam2.1-hiera-tiny'"
 
 _IMAGE_MODEL = ("vision_config", "prompt_encoder_config", "mask_decoder_config", "initializer_range", "dtype")
 """What the configuration of a video model says about the image model inside it."""
@@ -50,20 +50,24 @@ def load_segmenter(
         **options: how a hub id is looked up.
 
     Raises:
-        CheckpointError: there is no such checkpoint, it is not complete, or it is of another kind.
-        ConfigError: the device or dtype does not exist here, or the checkpoint's processor file has impossible values.
+        CheckpointError: there is no such checkpoint, it is not complete or damaged, or it is of another kind.
+        ConfigError: the device or dtype does not exist here, or the checkpoint's files say impossible values of how
+            pictures are prepared.
         MissingExtraError: transformers is missing or too old, or EdgeTAM lacks timm.
     """
     place, number_format = check_device(device), None if dtype is None else float_type(dtype)
     library = _transformers()
-    location = locate(name, **options)
+    location = locate(name, wanted=_WANTED, **options)
     values = _config(location)
     family = FAMILIES[values["model_type"]]
     kept = _IMAGE_MODEL if values["model_type"] in VIDEO_TYPES else tuple(values)
     config = {key: values[key] for key in kept if key in values}
     folder = _folder(location)
     model = _load(library, folder, family.title, (family.config, family.model), config, number_format)
-    side = model.config.prompt_encoder_config.image_size
+    side = check_side(
+        f"{CONFIG_NAME} of {location.name!r}: prompt_encoder_config.image_size",
+        model.config.prompt_encoder_config.image_size,
+    )
     preparation = Preparation.read(location, side, is_stretched=family.is_stretched)
     return Segmenter(_placed(model, place, number_format), family, preparation, folder)
 
@@ -168,28 +172,33 @@ def _load(
                 config=config_class.from_dict(values),
                 dtype="auto" if number_format is None else number_format,
                 local_files_only=True,
+                ignore_mismatched_sizes=True,  # the report names them; the error that it would be does not
                 output_loading_info=True,
             )
     except ImportError as error:
         raise _missing_package(title, error) from error
     except Exception as error:  # transformers and the libraries below it raise errors of many kinds
-        reason = (str(error).strip().splitlines() or ["no reason is given"])[0]
         raise CheckpointError(
-            f"The {title} checkpoint in {str(folder)!r} cannot be loaded ({type(error).__name__}: {reason}). "
+            f"The {title} checkpoint in {str(folder)!r} cannot be loaded ({reason(error)}). "
             "It is damaged, or its config.json belongs to other weights. Fetch it again."
         ) from error
     _check_report(report, folder, title)
+    check_weights(model, folder, title)
     return model.eval()
 
 
 def _check_report(report: dict[str, Any], folder: Path, title: str) -> None:
-    missing = sorted(map(str, [*report["missing_keys"], *report["mismatched_keys"]]))
-    if missing:
-        shown = ", ".join(missing[:3]) + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")
-        raise CheckpointError(
-            f"The weights in {str(folder)!r} lack {len(missing)} tensors of a {title} model: {shown}. Fetch the "
-            "checkpoint again, or use the config.json that belongs to it."
-        )
+    other = sorted(
+        f"{name} ({list(given)} in place of {list(needed)})" for name, given, needed in report["mismatched_keys"]
+    )
+    missing = sorted(map(str, report["missing_keys"]))
+    for names, what in ((missing, "lack"), (other, "have other shapes for")):
+        if names:
+            shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+            raise CheckpointError(
+                f"The weights in {str(folder)!r} {what} {len(names)} tensors of a {title} model: {shown}. Fetch the "
+                "checkpoint again, or use the config.json that belongs to it."
+            )
     if report["unexpected_keys"]:
         unknown = sorted(map(str, report["unexpected_keys"]))
         logger.warning(
@@ -207,7 +216,7 @@ def _missing_package(title: str, error: ImportError) -> MissingExtraError:
             "EdgeTAM's image backbone comes from the packages 'timm' and 'torchvision', which are not both installed. "
             "Install them with: pip install timm torchvision"
         )
-    return MissingExtraError(f"{title} needs a package that is not installed: {str(error).strip() or error!r}")
+    return MissingExtraError(f"{title} needs a package that is not installed: {reason(error)}.")
 
 
 def _placed(model: Any, place: "torch.device", number_format: "torch.dtype | None") -> Any:

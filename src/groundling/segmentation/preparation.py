@@ -19,8 +19,14 @@ from groundling.processing.image_processor import IMAGE_PROCESSOR_FILE, PROCESSO
 from groundling.processing.image_settings import constructor_settings
 from groundling.processing.pixels import PixelArithmetic, batch_pixels, check_factors
 from groundling.processing.resize import resize
+from groundling.structures.checks import is_number
 
 _USED = ("resample", "do_rescale", "rescale_factor", "do_normalize", "image_mean", "image_std")
+_LEAST, _MOST = 1e-6, 1e6
+"""No published factor, mean or deviation comes near these; beyond them float32 overflows or loses everything."""
+
+MOST_SIDE = 8192
+"""Longest side of a model's square, pixels."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +57,7 @@ class Preparation:
 
         Raises:
             CheckpointError: the file is damaged, or is that of another model.
-            ConfigError: a value in it is not possible.
+            ConfigError: a value in it is not possible; the message names the file and the key.
         """
         filename, values = _image_settings(location)
         where = f"{filename} of {location.name!r}"
@@ -65,9 +71,14 @@ class Preparation:
                 mean if checked["do_normalize"] else (),
                 std if checked["do_normalize"] else (),
             )
+            if checked["do_rescale"]:
+                _check_numbers("rescale_factor", (factor,), 1, _LEAST)
+            if checked["do_normalize"]:
+                _check_numbers("image_mean", mean, 3, -_MOST)
+                _check_numbers("image_std", std, 3, _LEAST)
             if checked["resample"] not in range(4):
                 raise ConfigError(f"resample={checked['resample']!r} is no filter. Use 2 (bilinear).")
-        except ConfigError as error:
+        except (ConfigError, OverflowError) as error:  # JSON may hold a whole number beyond every float
             raise ConfigError(f"{where}: {error}") from error
         return cls(side, is_stretched, checked["resample"], PixelArithmetic(factor, mean, std))
 
@@ -118,6 +129,26 @@ def _image_settings(location: Location) -> tuple[str, dict[str, Any]]:
     return IMAGE_PROCESSOR_FILE, {} if path is None else read_json(path)
 
 
+def _check_numbers(name: str, values: object, count: int, least: float) -> None:
+    """Refuse what is not that many numbers in the range; NaN and infinity are in none."""
+    given = tuple(values) if isinstance(values, tuple | list) else (values,)
+    if len(given) != count or not all(is_number(value) and least <= value <= _MOST for value in given):
+        what = "a number" if count == 1 else f"{count} numbers"
+        shown = given[0] if len(given) == 1 else list(given)
+        raise ConfigError(f"{name} must be {what} from {least:g} to {_MOST:g}, got {str(shown)[:80]}.")
+
+
+def check_side(name: str, side: object) -> int:
+    """Return the side of a square in pixels.
+
+    Raises:
+        ConfigError: it is no whole number from 1 to `MOST_SIDE`.
+    """
+    if not isinstance(side, int) or isinstance(side, bool) or not 1 <= side <= MOST_SIDE:
+        raise ConfigError(f"{name} must be a whole number of pixels from 1 to {MOST_SIDE}, got {str(side)[:80]}.")
+    return side
+
+
 def _check_geometry(values: dict[str, Any], side: int, *, is_stretched: bool, where: str) -> None:
     """Refuse a size that the model cannot take: its positions belong to one square."""
     square = {"height": side, "width": side}
@@ -126,6 +157,8 @@ def _check_geometry(values: dict[str, Any], side: int, *, is_stretched: bool, wh
         given = values.get(name)
         if isinstance(given, dict):
             given = {key: value for key, value in given.items() if value is not None}
+            for key, value in given.items():
+                check_side(f"{where}: {name}.{key}", value)
         if given is not None and given != expected:
             raise CheckpointError(
                 f"{where} has {name}={given}, but the model of this checkpoint needs {expected}. Use the checkpoint's "

@@ -107,7 +107,7 @@ class Segmenter:
         Args:
             encoded: the picture, from `encode` of this segmenter.
             boxes_xyxy: left, top, right, bottom in pixels of the picture, [N, 4]; N may be 0. What reaches beyond the
-                picture is cut off; the mask of a box outside the picture is empty and has the score 0.
+                picture is cut off; the mask of a box without area or outside the picture is empty and has the score 0.
             options: how masks are made and cleaned.
 
         Returns:
@@ -117,9 +117,12 @@ class Segmenter:
         Raises:
             ConfigError: the options are no MaskOptions.
             DatasetError: the boxes are no such array, not finite, or inverted.
+            TypeError: the picture is not encoded.
             GroundlingError: the model's output is not a number.
         """
         check_mask_options(options)
+        if not isinstance(encoded, EncodedPicture):
+            raise TypeError(f"encoded must come from Segmenter.encode, got {type(encoded).__name__}.")
         boxes, is_inside = _checked_boxes(boxes_xyxy, encoded.image_wh)
         width, height = encoded.image_wh
         counts, scores = [""] * len(boxes), np.zeros(len(boxes), np.float32)
@@ -179,7 +182,7 @@ def _check_pictures(pictures: Sequence[NDArray[np.uint8]]) -> None:
 
 
 def _checked_boxes(boxes_xyxy: ArrayLike, image_wh: tuple[int, int]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Return boxes cut at the picture's edges, and which of them lie in it."""
+    """Return boxes cut at the picture's edges, and which of them have an area in it."""
     given = np.zeros((0, 4)) if isinstance(boxes_xyxy, list | tuple) and not boxes_xyxy else boxes_xyxy
     boxes = frozen_array("boxes_xyxy", given, np.float64, columns=4)
     is_inverted = (boxes[:, 2:] < boxes[:, :2]).any(axis=1)
@@ -189,8 +192,9 @@ def _checked_boxes(boxes_xyxy: ArrayLike, image_wh: tuple[int, int]) -> tuple[ND
             f"boxes_xyxy[{row}] is {boxes[row].tolist()}: right is left of left, or bottom above top. "
             "Give corners as left, top, right, bottom; centre-size boxes must be converted first."
         )
-    is_inside: NDArray[np.bool_] = np.all((boxes[:, :2] < image_wh) & (boxes[:, 2:] > 0), axis=1)
-    return boxes.clip(0, [*image_wh, *image_wh]), is_inside
+    cut = boxes.clip(0, [*image_wh, *image_wh])
+    is_inside: NDArray[np.bool_] = np.all(cut[:, 2:] > cut[:, :2], axis=1)
+    return cut, is_inside
 
 
 @contextmanager

@@ -72,7 +72,7 @@ def checked_size(image_wh: tuple[int, int]) -> tuple[int, int]:
     """
     try:
         width, height = (int(side) for side in image_wh if side == int(side))
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise DatasetError(f"image_wh must be two whole numbers, width and height, got {image_wh!r}.") from error
     if width < 1 or height < 1:
         raise DatasetError(f"image_wh must be at least 1 x 1 pixels (width, height), got {image_wh!r}.")

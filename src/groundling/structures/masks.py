@@ -1,6 +1,6 @@
 """Which pixels of a picture belong to each of several things."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Self, overload
@@ -9,7 +9,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from groundling.errors import DatasetError
-from groundling.structures.checks import checked_size, index_array
+from groundling.structures.checks import checked_size, index_array, is_number
+
+MOST = 2**31
+"""Sizes and run lengths are below it."""
 
 Rows = slice | Sequence[int] | Sequence[bool] | NDArray[np.bool_] | NDArray[np.integer[Any]]
 
@@ -35,7 +38,8 @@ class Masks:
     def __post_init__(self) -> None:
         put = object.__setattr__  # the dataclass is frozen
         put(self, "image_wh", checked_size(self.image_wh))
-        put(self, "counts", tuple(self.counts))
+        is_list = isinstance(self.counts, Iterable) and not isinstance(self.counts, str)
+        put(self, "counts", tuple(self.counts) if is_list else (None,))
         if not all(isinstance(counts, str) for counts in self.counts):
             raise DatasetError("The counts of masks must be strings. Use Masks.from_array or Masks.from_coco.")
 
@@ -54,13 +58,16 @@ class Masks:
         """
         from supervision import mask_to_rle
 
-        array = np.asarray(masks)
+        try:
+            array = np.asarray(masks)
+        except (ValueError, TypeError, RuntimeError) as error:  # ragged lists; tensors on a device
+            raise DatasetError(f"masks cannot be read as an array [N, H, W]: {error}") from error
         if array.size == 0 and image_wh is not None:
             return cls((), image_wh)
         if array.ndim != 3 or array.dtype.kind not in "biuf":
             raise DatasetError(f"masks must be numbers of the shape [N, H, W], but are {array.dtype} {array.shape}.")
         size = (array.shape[2], array.shape[1])
-        if image_wh is not None and size != tuple(image_wh):
+        if image_wh is not None and size != checked_size(image_wh):
             raise DatasetError(
                 f"The masks have {size[0]} x {size[1]} pixels, but the picture has {image_wh[0]} x {image_wh[1]}."
             )
@@ -78,12 +85,11 @@ class Masks:
             DatasetError: something else is given, or a mask is of another size or damaged.
         """
         width, height = checked_size(image_wh)
+        if isinstance(items, str | bytes | Mapping) or not isinstance(items, Iterable):
+            raise DatasetError(f"Masks must be a list of objects with 'size' and 'counts', got {str(items)[:80]}.")
         masks = []
         for row, item in enumerate(items):
-            try:
-                size, counts = [int(side) for side in item["size"]], item["counts"]
-            except (KeyError, TypeError, ValueError) as error:
-                raise DatasetError(f"Mask {row} must have 'size' and 'counts', got {str(item)[:80]}.") from error
+            size, counts = _size_and_counts(item, row)
             if size != [height, width]:
                 raise DatasetError(f"Mask {row} has the size (height, width) {size}, the picture {[height, width]}.")
             # Written anew one by one, so that all of them have one spelling and never stand in memory together.
@@ -98,6 +104,8 @@ class Masks:
             DatasetError: one belongs to a picture of another size.
         """
         for part in parts:
+            if not isinstance(part, Masks):
+                raise DatasetError(f"Only Masks can be joined, got {type(part).__name__}.")
             if part.image_wh != tuple(image_wh):
                 raise DatasetError(f"Masks of {part.image_wh} and {tuple(image_wh)} pixels cannot stand together.")
         return cls(tuple(counts for part in parts for counts in part.counts), image_wh)
@@ -175,8 +183,12 @@ class Masks:
         """Return intersection over union of each mask with each of `others`, [N, M], 0..1; empty ones have 0.
 
         Raises:
-            DatasetError: they belong to a picture of another size.
+            DatasetError: they are no Masks, or belong to a picture of another size.
         """
+        if not isinstance(others, Masks):
+            raise DatasetError(
+                f"Masks are compared with Masks only, got {type(others).__name__}. Use Masks.from_array for an array."
+            )
         if others.image_wh != self.image_wh:
             raise DatasetError(f"Masks of {self.image_wh} and {others.image_wh} pixels cannot be compared.")
         shared = np.zeros((len(self), len(others)), np.float64)
@@ -207,6 +219,36 @@ class Masks:
         way = cv2.INTER_AREA if size[0] * size[1] < self.image_wh[0] * self.image_wh[1] else cv2.INTER_LINEAR
         resized = (cv2.resize(mask * np.uint8(255), size, interpolation=way) > 128 for mask in self)
         return Masks.joined([Masks.from_array(mask[None]) for mask in resized], size)
+
+
+def _size_and_counts(item: Mapping[str, Any], row: int) -> tuple[list[int], str | list[int]]:
+    """Return what one dictionary of COCO says, with whole numbers where it must have them.
+
+    Raises:
+        DatasetError: it is no such dictionary.
+    """
+    if not isinstance(item, Mapping) or "size" not in item or "counts" not in item:
+        raise DatasetError(f"Mask {row} must have 'size' and 'counts', got {str(item)[:80]}.")
+    size, counts = item["size"], item["counts"]
+    if not _are_whole(size):
+        raise DatasetError(
+            f"Mask {row} must have a 'size' of two whole numbers, height and width, got {str(size)[:80]}."
+        )
+    if isinstance(counts, str | bytes):
+        return [int(side) for side in size], counts if isinstance(counts, str) else counts.decode("ascii", "replace")
+    if not _are_whole(counts):
+        raise DatasetError(
+            f"The run lengths of mask {row} are damaged: they must be text or a list of whole numbers, 0 or more, got "
+            f"{str(counts)[:80]}."
+        )
+    return [int(side) for side in size], [int(count) for count in counts]
+
+
+def _are_whole(values: object) -> bool:
+    """Say whether this is a list of whole numbers, 0 or more; truth values and infinity are none."""
+    if isinstance(values, str | bytes | Mapping) or not isinstance(values, Iterable):
+        return False
+    return all(is_number(value) and 0 <= value < MOST and value == int(value) for value in values)
 
 
 def _decoded(counts: str | list[int], image_wh: tuple[int, int], row: int) -> NDArray[np.bool_]:
