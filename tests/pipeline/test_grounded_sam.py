@@ -108,10 +108,12 @@ def test_true_boxes_and_tightening(sam):
     assert np.array_equal(tight.boxes_xyxy, tight.masks.boxes_xyxy)
 
 
-def test_best_of_three_chooses_by_the_predicted_quality(sam):
-    scene = SCENES[2]
-    three = sam.segment(scene.image, true_detections(scene), masks=MaskOptions(best_of_three=True))
-    assert np.diagonal(Masks.from_array(scene.masks).iou(three.masks)).mean() > 0.85
+def test_best_of_three_is_as_good_on_trained_weights(sam):
+    shares = []
+    for scene in SCENES:
+        three = sam.segment(scene.image, true_detections(scene), masks=MaskOptions(best_of_three=True))
+        shares += np.diagonal(Masks.from_array(scene.masks).iou(three.masks)).tolist()
+    assert np.mean(shares) > 0.85
 
 
 def test_a_path_is_kept_as_the_source(sam, tmp_path):
