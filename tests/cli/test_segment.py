@@ -195,6 +195,8 @@ MISTAKES = {
     "no label": (["scene.png", "--labels"], "Nothing to find"),
     "missing": (["missing.png"], "no picture file 'missing.png'"),
     "missing video": (["missing.mp4"], "no video 'missing.mp4'"),
+    "missing, of a kind that is neither": (["photo.heic"], "no picture file 'photo.heic'"),
+    "address of a picture": (["https://example.org/a.jpg?size=2"], "Download the picture first"),
     "two videos": (["a.mp4", "b.mp4"], "one video is read at a time"),
     "a picture and a video": (["scene.png", "b.mp4"], "'b.mp4' is a video"),
     "detector without segmenter": (["scene.png", "--model", "a/b"], "must be named"),

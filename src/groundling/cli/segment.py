@@ -5,10 +5,12 @@ from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
+from urllib.parse import urlparse
 
 import typer
 
 from groundling.cli.footage import (
+    VIDEO_ENDINGS,
     VIDEO_NMS,
     FpsOption,
     RememberOption,
@@ -273,8 +275,10 @@ def is_video(sources: Sequence[str], *, is_frames: bool) -> bool:
         return False
     name = sources[0]
     path = Path(name).expanduser()
-    if "://" in name or (name.isdecimal() and not path.exists()):
-        return True
+    if "://" in name:
+        return not has_picture_ending(urlparse(name).path)
+    if not path.exists():  # a camera, or a name that is wrong: whose, its ending says
+        return name.isdecimal() or path.suffix.lower() in VIDEO_ENDINGS
     return is_frames if path.is_dir() else bool(path.suffix) and not has_picture_ending(path.name)
 
 

@@ -44,7 +44,7 @@ class Job:
             "pictures": str(pictures.source),
             "recursive": pictures.recursive,
             **vocabulary.to_dict(),
-            "model": _model(detector),
+            "model": _detector(detector),
             **{f"selection {name}": value for name, value in asdict(settings.rules).items()},
             "tiles": None if settings.tiles is None else asdict(settings.tiles),
             "segmenter": None if segmenter is None else _segmenter(segmenter),
@@ -71,7 +71,7 @@ class Job:
                 )
 
 
-_FOR_THE_RECORD = ("architectures", "dtype")
+_FOR_THE_RECORD = ("architectures", "dtype", "transformers_version", "_name_or_path")
 """What a saved configuration says beside the model's sizes; the weights have their number format themselves."""
 
 
@@ -92,10 +92,19 @@ def writable_names(vocabulary: Vocabulary) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _model(detector: Detector) -> str:
-    digest = hashlib.sha256(fingerprint(detector.model.state_dict().items()).encode())
-    config = {key: value for key, value in detector.model.config.to_dict().items() if key not in _FOR_THE_RECORD}
-    for settings in (config, detector.processor.image_processor.to_dict()):
+def _detector(detector: Detector) -> str:
+    return _model(detector.model, detector.processor.image_processor.to_dict())
+
+
+def _segmenter(segmenter: Segmenter) -> str:
+    return _model(segmenter.model, {"family": segmenter.family.title, **asdict(segmenter.preparation)})
+
+
+def _model(model: Any, preparation: Mapping[str, Any]) -> str:
+    """Return what tells a model from others: its weights, its configuration and how pictures are put before it."""
+    digest = hashlib.sha256(fingerprint(model.state_dict().items()).encode())
+    config = {key: value for key, value in model.config.to_dict().items() if key not in _FOR_THE_RECORD}
+    for settings in (config, preparation):
         digest.update(json.dumps(settings, sort_keys=True, default=str).encode())
     return digest.hexdigest()[:16]
 
@@ -104,12 +113,6 @@ def _masks(settings: LabelSettings) -> dict[str, Any]:
     """Return what changes masks beside the segmenter; `chunk` changes nothing."""
     options = {f"masks {name}": value for name, value in asdict(settings.masks).items() if name != "chunk"}
     return options | {"masks tighten": settings.tighten}
-
-
-def _segmenter(segmenter: Segmenter) -> str:
-    digest = hashlib.sha256(fingerprint(segmenter.model.state_dict().items()).encode())
-    digest.update(json.dumps([segmenter.family.title, asdict(segmenter.preparation)], default=str).encode())
-    return digest.hexdigest()[:16]
 
 
 def _shown(value: object) -> str:

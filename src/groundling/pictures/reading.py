@@ -50,7 +50,8 @@ def open_picture(source: str | Path | bytes) -> Image.Image:
         raise
     except Image.DecompressionBombError as error:
         raise ImageError(
-            f"{name} is too large to be held whole ({error}). Search it in tiles: --tile 800, or tiles=Tiles(800)."
+            f"{name} is too large to be held whole ({error}). "
+            "Search its file in tiles: --tile 800, or tiles=Tiles(800) with the path."
         ) from error
     except Exception as error:  # Pillow's readers raise many kinds for a damaged file
         raise ImageError(

@@ -516,11 +516,12 @@ def test_memory_does_not_grow_with_length(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("every", [1, 3])
-def test_frames_of_another_size_are_refused(tiny_detector, processor, every):
+def test_frames_of_another_size_are_refused_after_those_before_were_given(tiny_detector, processor, every):
     frames = [np.zeros((40, 60, 3), np.uint8), np.zeros((40, 60, 3), np.uint8), np.zeros((50, 60, 3), np.uint8)]
     tracked = Detector(tiny_detector, processor).track(frames, ["a cat"], every=every)
+    assert [next(tracked).index, next(tracked).index] == [0, 1]
     with pytest.raises(ImageError, match=r"Frame 2 has 60 x 50 pixels, but the first has 60 x 40"):
-        list(tracked)
+        next(tracked)
 
 
 @pytest.mark.parametrize("fps", [0, -1, 1e-300, 1e300, float("nan"), float("inf")])

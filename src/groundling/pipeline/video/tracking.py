@@ -233,10 +233,14 @@ def follow(frames: Iterable[Frame], find: Find, identities: Identities, *, every
         find: finds boxes in a picture, also weak ones.
         identities: gives them their ids.
         every: frames from one detection to the next.
+
+    Raises:
+        ImageError: a frame cannot be read; all before it have been given then.
     """
     waiting: deque[Frame] = deque()
     before: _Known | None = None
-    for count, frame in enumerate(frames):
+    damage: list[ImageError] = []
+    for count, frame in enumerate(_up_to_damage(frames, damage)):
         waiting.append(frame)
         if count % every == 0:
             after = _look(frame, find, identities)
@@ -244,6 +248,16 @@ def follow(frames: Iterable[Frame], find: Find, identities: Identities, *, every
             before = after
     if waiting:
         yield from _give(waiting, before, _look(waiting[-1], find, identities))
+    if damage:
+        raise damage[0]
+
+
+def _up_to_damage(frames: Iterable[Frame], damage: list[ImageError]) -> Iterator[Frame]:
+    """Yield frames until one cannot be read, which goes into the list: frames before it still wait to be given."""
+    try:
+        yield from frames
+    except ImageError as error:
+        damage.append(error)
 
 
 def _look(frame: Frame, find: Find, identities: Identities) -> _Known:
