@@ -14,21 +14,9 @@ transformers.logging.set_verbosity_error()
 transformers.utils.logging.disable_progress_bar()
 
 SIDE = 64
-_PROMPTS = {"hidden_size": 32, "image_size": SIDE, "patch_size": 16}
-_DECODER = {"hidden_size": 32, "mlp_dim": 32, "num_attention_heads": 4, "iou_head_hidden_dim": 32}
-_MEMORY = {
-    "image_size": SIDE,
-    "memory_attention_hidden_size": 32,
-    "memory_attention_num_layers": 1,
-    "memory_attention_feed_forward_hidden_size": 32,
-    "memory_attention_rope_feat_sizes": [4, 4],
-    "memory_encoder_hidden_size": 32,
-    "memory_encoder_output_channels": 16,
-    "mask_downsampler_embed_dim": 32,
-    "memory_fuser_embed_dim": 32,
-    "memory_fuser_intermediate_dim": 32,
-    "memory_fuser_num_layers": 1,
-}
+_WIDTH = 32
+_MEMORY_WIDTH = 128
+"""Memory attention of transformers reads 64 channels of memory, and splits pointers that are wider."""
 
 
 class MapsConfig(transformers.PreTrainedConfig):
@@ -73,15 +61,6 @@ def _vision_sam() -> dict[str, Any]:
     }
 
 
-def _vision_sam2(backbone: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "backbone_config": backbone,
-        "backbone_channel_list": [64, 32, 16, 8],
-        "backbone_feature_sizes": [[16, 16], [8, 8], [4, 4]],
-        "fpn_hidden_size": 32,
-    }
-
-
 _HIERA = {
     "model_type": "sam2_hiera_det_model",
     "hidden_size": 8,
@@ -95,36 +74,63 @@ _HIERA = {
 }
 
 
-def _model(kind: str) -> transformers.PreTrainedModel:
-    parts: dict[str, Any] = {"prompt_encoder_config": _PROMPTS, "mask_decoder_config": _DECODER}
+def _vision_of_maps(model_type: str, backbone: dict[str, Any], width: int) -> dict[str, Any]:
+    return {
+        "model_type": model_type,
+        "backbone_config": backbone,
+        "backbone_channel_list": [64, 32, 16, 8],
+        "backbone_feature_sizes": [[16, 16], [8, 8], [4, 4]],
+        "fpn_hidden_size": width,
+    }
+
+
+_MEMORY = {
+    "image_size": SIDE,
+    "memory_attention_hidden_size": _MEMORY_WIDTH,
+    "memory_attention_num_layers": 1,
+    "memory_attention_rope_feat_sizes": [4, 4],
+    "memory_encoder_hidden_size": _MEMORY_WIDTH,
+    "mask_downsampler_embed_dim": _MEMORY_WIDTH,
+    "memory_fuser_embed_dim": _MEMORY_WIDTH,
+    "memory_fuser_intermediate_dim": 32,
+}
+_MEMORY_OF_SAM2 = _MEMORY | {"memory_attention_feed_forward_hidden_size": 32}
+_MEMORY_OF_EDGETAM = _MEMORY | {
+    "memory_attention_mlp_hidden_size": 32,
+    "memory_attention_rope_k_sizes": [2, 2],
+    "perceiver_resampler_num_latents": 4,
+    "perceiver_resampler_num_latents_2d": 4,
+}
+
+
+def build(kind: str) -> transformers.PreTrainedModel:
+    """Build a tiny model of a kind, with the fresh weights that transformers gives it."""
+    width = _MEMORY_WIDTH if kind.endswith("_video") else _WIDTH
+    parts: dict[str, Any] = {
+        "prompt_encoder_config": {"hidden_size": width, "image_size": SIDE, "patch_size": 16},
+        "mask_decoder_config": {
+            "hidden_size": width,
+            "mlp_dim": 32,
+            "num_attention_heads": 4,
+            "iou_head_hidden_dim": 32,
+        },
+    }
     if kind == "sam":
         return transformers.SamModel(transformers.SamConfig(vision_config=_vision_sam(), **parts))
     if kind == "sam_hq":
-        parts["mask_decoder_config"] = _DECODER | {"vit_dim": 32}
+        parts["mask_decoder_config"]["vit_dim"] = 32
         return transformers.SamHQModel(transformers.SamHQConfig(vision_config=_vision_sam(), **parts))
     if kind.startswith("sam2"):
-        parts["vision_config"] = _vision_sam2(_HIERA)
+        parts["vision_config"] = _vision_of_maps("sam2_vision_model", _HIERA, width)
     else:
-        backbone = {"model_type": MapsConfig.model_type}
-        parts["vision_config"] = {"model_type": "edgetam_vision_model"} | _vision_sam2(backbone)
+        parts["vision_config"] = _vision_of_maps("edgetam_vision_model", {"model_type": MapsConfig.model_type}, width)
     if kind == "sam2":
         return transformers.Sam2Model(transformers.Sam2Config(**parts))
     if kind == "sam2_video":
-        return transformers.Sam2VideoModel(transformers.Sam2VideoConfig(**parts, **_MEMORY))
+        return transformers.Sam2VideoModel(transformers.Sam2VideoConfig(**parts, **_MEMORY_OF_SAM2))
     if kind == "edgetam":
         return transformers.EdgeTamModel(transformers.EdgeTamConfig(**parts))
-    perceiver = {
-        "perceiver_resampler_hidden_size": 16,
-        "perceiver_resampler_num_latents": 16,
-        "perceiver_resampler_num_latents_2d": 16,
-    }
-    sizes = perceiver | {
-        "perceiver_resampler_attention_head_dim": 16,
-        "perceiver_resampler_mlp_intermediate_size": 32,
-        "memory_attention_mlp_hidden_size": 32,
-    }
-    memory = {name: value for name, value in _MEMORY.items() if "feed_forward" not in name}
-    return transformers.EdgeTamVideoModel(transformers.EdgeTamVideoConfig(**parts, **memory, **sizes))
+    return transformers.EdgeTamVideoModel(transformers.EdgeTamVideoConfig(**parts, **_MEMORY_OF_EDGETAM))
 
 
 def _lively(model: transformers.PreTrainedModel) -> transformers.PreTrainedModel:
@@ -142,7 +148,7 @@ KINDS = ("sam", "sam_hq", "sam2", "sam2_video", "edgetam", "edgetam_video")
 def write_segmenter(kind: str, folder: Path, seed: int = 11) -> Path:
     """Write a tiny checkpoint of a kind into a folder, without a processor file."""
     torch.manual_seed(seed)
-    _lively(_model(kind)).save_pretrained(folder)
+    _lively(build(kind)).save_pretrained(folder)
     return folder
 
 
