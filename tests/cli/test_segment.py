@@ -12,11 +12,16 @@ import pytest
 from groundling.cli.footage import VIDEO_NMS
 from groundling.cli.main import run
 from groundling.cli.mask_files import save_cutouts, save_masks
-from groundling.cli.segment import USUAL_EVERY
+from groundling.cli.search import Outcome, Search
+from groundling.cli.segment import USUAL_EVERY, is_video
 from groundling.data.scenes import make_scene
 from groundling.errors import ImageError
+from groundling.pipeline.grounded_sam import GroundedSam
+from groundling.pipeline.tiles import Tiles
 from groundling.pipeline.video.mask_tracking import track_masks
-from groundling.pipeline.video.tracking import track
+from groundling.pipeline.video.tracking import TrackedFrame, track
+from groundling.postprocess.select import SelectionRules
+from groundling.segmentation import MaskOptions
 from groundling.structures.detections import Detections
 from groundling.structures.masks import Masks
 from pipeline.video.drawn_clips import CIRCLE, STAR, draw, write_clip
@@ -67,8 +72,9 @@ def test_a_drawing_masks_and_cutouts(folder, capsys):
     assert instances.max() == len(files)
     assert ((instances > 0) == np.any(masks, axis=0)).all()
     assert set(np.unique(labels[labels > 0])) <= set(range(1, len(NAMES) + 1))
-    iou = Masks.from_array(SCENE.masks).iou(Masks.from_array(np.stack(masks)))
-    assert iou.max(axis=0).mean() > 0.8
+    made = Masks.from_array(np.stack(masks) > 0)
+    assert Masks.from_array(SCENE.masks).iou(made).max(axis=0).mean() > 0.8
+    assert [thing["box_xyxy"] for thing in listed["things"]] == made.boxes_xyxy.tolist()
 
 
 def test_json_holds_masks_and_draws_nothing(folder, capsys):
@@ -77,6 +83,97 @@ def test_json_holds_masks_and_draws_nothing(folder, capsys):
     assert len(found.masks) == len(found) > 0
     assert found.mask_scores is not None
     assert sorted(path.name for path in folder.iterdir()) == ["scene.png"]
+
+
+def test_tightened_boxes_are_those_of_the_masks(folder, capsys):
+    assert segment("scene.png", "--json", "--tighten") == 0
+    found = Detections.from_json(capsys.readouterr().out)
+    assert len(found) > 0
+    assert np.array_equal(found.boxes_xyxy, found.masks.boxes_xyxy)
+
+
+@pytest.fixture(scope="module")
+def sam():
+    return GroundedSam.from_pretrained(device="cpu")
+
+
+@pytest.fixture
+def asked(sam, monkeypatch):
+    """What is asked of the models, which find nothing."""
+    reached = {}
+    nothing = Detections(np.zeros((0, 4)), [], [], NAMES, SCENE.image.size)
+
+    def search(self, paths, batch_size):
+        reached.update(rules=self.rules, tiles=self.tiles, batch_size=batch_size)
+        return iter([Outcome(SCENE.image, nothing)])
+
+    def make_masks(self, image, found, **options):
+        reached.update(options)
+        return found
+
+    def follow(self, source, labels, **options):
+        reached.update(options, fps=source.fps)
+        return iter([TrackedFrame(0, 0.0, np.asarray(SCENE.image), nothing, np.zeros(0, bool))])
+
+    monkeypatch.setattr("groundling.cli.segment.load_grounded_sam", lambda *_, **__: sam)
+    monkeypatch.setattr(Search, "run", search)
+    monkeypatch.setattr(GroundedSam, "segment", make_masks)
+    monkeypatch.setattr(GroundedSam, "track", follow)
+    return reached
+
+
+USUAL = {"rules": SelectionRules(), "tiles": None, "batch_size": 1, "masks": MaskOptions(), "tighten": False}
+OF_PICTURES = {
+    "": {},
+    "--threshold 0.4": {"rules": SelectionRules(threshold=0.4)},
+    "--nms 0.6": {"rules": SelectionRules(nms_iou=0.6)},
+    "--top-k 2": {"rules": SelectionRules(top_k=2)},
+    "--nms-across-labels": {"rules": SelectionRules(nms_across_labels=True)},
+    "--drop-groups": {"rules": SelectionRules(drop_groups=True)},
+    "--tile 96 --overlap 0.3": {"tiles": Tiles(96, 0.3)},
+    "--batch-size 3": {"batch_size": 3},
+    "--best-of-three": {"masks": MaskOptions(best_of_three=True)},
+    "--fill-holes 7": {"masks": MaskOptions(fill_holes=7)},
+    "--drop-islands 8": {"masks": MaskOptions(drop_islands=8)},
+    "--tighten": {"tighten": True},
+}
+
+
+@pytest.mark.parametrize("options", OF_PICTURES)
+def test_options_of_pictures_reach_the_models(folder, asked, options):
+    assert segment("scene.png", "--json", *options.split()) == 0
+    assert asked == USUAL | OF_PICTURES[options]
+
+
+USUAL_OF_VIDEOS = {
+    "every": 10,
+    "threshold": SelectionRules().threshold,
+    "nms_iou": VIDEO_NMS,
+    "remember": 1.0,
+    "start": 0.0,
+    "stop": None,
+    "masks": MaskOptions(),
+    "fps": 5.0,
+}
+OF_VIDEOS = {
+    "": {},
+    "--every 3": {"every": 3},
+    "--threshold 0.4": {"threshold": 0.4},
+    "--nms 0.6": {"nms_iou": 0.6},
+    "--remember 2.5": {"remember": 2.5},
+    "--start 1.5": {"start": 1.5},
+    "--stop 4.5": {"stop": 4.5},
+    "--fill-holes 7": {"masks": MaskOptions(fill_holes=7)},
+    "--drop-islands 8": {"masks": MaskOptions(drop_islands=8)},
+    "--best-of-three": {"masks": MaskOptions(best_of_three=True)},
+}
+
+
+@pytest.mark.parametrize("options", OF_VIDEOS)
+def test_options_of_videos_reach_the_models(folder, asked, options):
+    """A folder of frames, which knows no rate of its own."""
+    assert segment(".", "--fps", "5", "--tracks", "tracks.jsonl", *options.split()) == 0
+    assert asked == USUAL_OF_VIDEOS | OF_VIDEOS[options]
 
 
 def test_pictures_of_one_name_and_one_that_is_broken(folder, capsys):
@@ -162,6 +259,16 @@ def test_nothing_of_the_user_is_lost(folder, capsys, arguments, message):
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
 
 
+@pytest.mark.parametrize(("first", "second"), [("--masks", "--cutouts"), ("--cutouts", "--masks")])
+def test_masks_and_cutouts_do_not_replace_each_other(folder, capsys, first, second):
+    assert segment("scene.png", first, "things") == 0
+    before = {path.name: path.read_bytes() for path in Path("things/scene").iterdir()}
+    capsys.readouterr()
+    assert segment("scene.png", second, "things") == 2
+    assert f"was made by groundling segment {first}, so" in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in Path("things/scene").iterdir()} == before
+
+
 def test_masks_may_be_made_again(folder):
     for _ in range(2):
         assert segment("scene.png", "--masks", "masks", "--cutouts", "cut") == 0
@@ -186,7 +293,9 @@ def test_a_video(folder, capsys):
     assert status == 0, capsys.readouterr().err
     assert Path("out.mp4").stat().st_size > 0
     lines = [json.loads(line) for line in Path("t.jsonl").read_text().splitlines()]
-    assert len(lines) == 6
+    things = [[(item["track_id"], item["predicted"]) for item in line["detections"]] for line in lines]
+    is_between = False, True, True, False, True, False  # it looks at the last one too
+    assert things == [[(1, is_predicted)] for is_predicted in is_between]
     assert all(set(item["mask"]) == {"size", "counts"} for line in lines for item in line["detections"])
 
 
@@ -227,11 +336,32 @@ def test_mistakes_are_one_line(folder, capsys, arguments, message):
     assert err.count("\n") == 1
 
 
+@pytest.mark.parametrize("verb", ["segment", "track"])
+def test_tracks_named_from_the_home_folder(folder, capsys, monkeypatch, verb):
+    """Shells leave the ~ of --tracks=~/a as it is."""
+    monkeypatch.setenv("HOME", str(folder))
+    Path("clip.jsonl").mkdir()
+    assert run([verb, "clip.mp4", "--labels", "red star", "--tracks=~/clip.jsonl"]) == 2
+    assert "is a folder. Name a file in it" in capsys.readouterr().err
+
+
 def test_a_video_named_from_the_home_folder(folder, capsys, monkeypatch):
     monkeypatch.setenv("HOME", str(folder))
     Path("clip.mp4").write_bytes(b"no video")
     assert run(["segment", "~/clip.mp4", "--labels", "red star", "--out", "clip.mp4"]) == 2
     assert "'clip.mp4' is the video itself, which would be lost" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.JPG", "a.jfif", "a.avif", "a.ppm", "a.heic", "a", "a.mp4.png"])
+def test_pictures_of_rare_kinds_are_no_videos(tmp_path, name):
+    (tmp_path / name).touch()
+    assert not is_video([str(tmp_path / name)], is_frames=False)
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.MPG", "a.mpeg", "a.mjpeg", "a.h264", "a.ts"])
+def test_videos_of_rare_kinds_are_videos(tmp_path, name):
+    (tmp_path / name).touch()
+    assert is_video([str(tmp_path / name)], is_frames=False)
 
 
 def test_the_defaults_are_those_of_python():

@@ -17,6 +17,7 @@ from groundling.evaluate.export import write_predictions
 from groundling.evaluate.segmented import MaskMaker
 from groundling.evaluate.store import PART, WHOLE, FoundFile
 from groundling.segmentation import MaskOptions, load_segmenter
+from groundling.segmentation.cleaning import clean
 from random_segmenters import write_segmenter
 
 PICTURES = 5
@@ -90,6 +91,15 @@ def test_boxes_and_true_boxes_get_the_masks_that_the_segmenter_gives_each(masks)
     assert together[0].masks.counts[0] == together[0].masks.counts[1]
 
 
+def test_masks_are_cleaned_as_the_options_say(masks):
+    asked = list(pictures(1)), [found(0, [(0, 0.9, (1, 2, 30, 40)), (0, 0.7, (10, 5, 20, 44))])]
+    (plain,), (cleaned,) = masks.add(*asked), replace(masks, options=MaskOptions(drop_islands=5000)).add(*asked)
+    for name in ("masks", "true_box_masks"):
+        before, after = getattr(plain, name), getattr(cleaned, name)
+        assert after != before
+        assert np.array_equal(after.to_array(), [clean(mask, drop_islands=5000) for mask in before])
+
+
 def test_what_is_written(finished):
     metrics = json.loads((finished.folder / "metrics.json").read_text())
     assert metrics["metrics"]["mask_AP"] == finished.measured.numbers["mask_AP"]
@@ -131,7 +141,8 @@ def test_a_killed_run_goes_on(mask_work, masks, finished, tmp_path):
     [
         pytest.param("none", "segmenter='tiny-sam'", id="none"),
         pytest.param("options", r"segmenter\.fill_holes=0", id="options"),
-        pytest.param("weights", r"segmenter\.kind='SAM', segmenter\.weights='[0-9a-f]+'", id="weights"),
+        pytest.param("settings", r"segmenter\.settings='[0-9a-f]+'", id="settings"),
+        pytest.param("weights", r"segmenter\.kind='SAM'.*, segmenter\.weights='[0-9a-f]+'", id="weights"),
     ],
 )
 def test_another_segmenter_does_not_mix_in(mask_work, masks, finished, other, message, tmp_path):
@@ -139,6 +150,12 @@ def test_another_segmenter_does_not_mix_in(mask_work, masks, finished, other, me
     changed = None
     if other == "options":
         changed = replace(masks, options=MaskOptions(fill_holes=9))
+    if other == "settings":
+        folder = write_segmenter("sam", tmp_path / "other")  # of the same weights
+        config = json.loads((folder / "config.json").read_text())
+        config["mask_decoder_config"]["hidden_act"] = "gelu"
+        (folder / "config.json").write_text(json.dumps(config))
+        changed = load_masks(folder, MaskOptions(), 0)
     if other == "weights":
         changed = load_masks(write_segmenter("sam_hq", tmp_path / "other"), MaskOptions(), 0)
     with pytest.raises(ConfigError, match=rf"another evaluation \(there {message}\)"):

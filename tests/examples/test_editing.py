@@ -306,13 +306,8 @@ def test_any_picture_will_do(recipes: Any, tmp_path: Path, kind: str) -> None:
     else:
         picture.convert("L" if kind == "grey" else "RGB").save(path, quality=95)
     out = tmp_path / "hidden.jpg"
-    words = ["brown house"] if kind != "grey" else ["grey house", "brown house", "white house", "house"]
-    status = recipes.blur.main([str(path), "--labels", *words, "--out", str(out)])
-    if kind == "grey":  # its colours are gone, so it may well find nothing; that is said, and no copy is left
-        assert status in (0, 1)
-        assert out.exists() == (status == 0)
-        return
-    assert status == 0
+    house = "gray house" if kind == "grey" else "brown house"
+    assert recipes.blur.main([str(path), "--labels", house, "--out", str(out)]) == 0
     with Image.open(out) as hidden:
         assert hidden.size == ((400, 448) if kind == "turned" else (448, 448))
         assert not hidden.getexif()

@@ -2,6 +2,7 @@
 
 import json
 
+import cv2
 import numpy as np
 import pytest
 
@@ -14,8 +15,9 @@ from groundling.pipeline.grounded_sam import GroundedSam
 from groundling.pipeline.tiles import Tiles
 from groundling.postprocess.select import SelectionRules
 from groundling.segmentation import MaskOptions, load_segmenter
+from groundling.segmentation.cleaning import clean
 from groundling.structures.masks import Masks
-from labelling.drawn import LABELS, contents, predictions, stop_after
+from labelling.drawn import LABELS, contents, folder_of, predictions, stop_after
 from random_segmenters import write_segmenter
 
 
@@ -99,21 +101,35 @@ def test_tiles(quick, segmenter, photos, tmp_path, monkeypatch):
     assert "as masks need it (too large to be held whole). Label it without --sam." in report.unreadable[0].cause
 
 
+@pytest.mark.parametrize("tiles", [None, Tiles(96, 0.2)], ids=["whole", "tiles"])
+def test_masks_are_cleaned_as_the_options_say(quick, segmenter, tmp_path, tiles):
+    photos = folder_of(tmp_path / "photos", "a.png", "b.png")
+    options = {"plain": MaskOptions(), "cleaned": MaskOptions(fill_holes=50, drop_islands=5000)}
+    masks = {}
+    for name, some in options.items():
+        label_folder(quick, photos, LABELS, tmp_path / name, settings(masks=some, tiles=tiles), segmenter=segmenter)
+        masks[name] = [mask for line in predictions(tmp_path / name) for mask in masks_of(line)]
+    pairs = list(zip(masks["plain"], masks["cleaned"], strict=True))
+    assert any((plain != cleaned).any() for plain, cleaned in pairs)
+    for plain, cleaned in pairs:
+        assert np.array_equal(cleaned, clean(plain, fill_holes=50, drop_islands=5000))
+
+
 def test_other_masks_are_not_mixed(quick, segmenter, photos, tmp_path):
     def label(some=None, segmenter=segmenter):
         label_folder(quick, photos, LABELS, tmp_path / "out", settings() if some is None else some, segmenter=segmenter)
 
     label()
     other = load_segmenter(write_segmenter("sam", tmp_path / "other", seed=12), device="cpu")
-    with pytest.raises(DatasetError, match=r"segmenter was \"[0-9a-f]{16}\" and is now \"[0-9a-f]{16}\""):
+    with pytest.raises(DatasetError, match=r"segmenter was \"[0-9a-f-]+\" and is now \"[0-9a-f-]+\""):
         label(segmenter=other)
     folder = write_segmenter("sam", tmp_path / "same weights")  # as the fixture's
     config = json.loads((folder / "config.json").read_text())
     config["vision_config"]["layer_norm_eps"] = 0.1
     (folder / "config.json").write_text(json.dumps(config))
-    with pytest.raises(DatasetError, match=r"segmenter was \"[0-9a-f]{16}\" and is now \"[0-9a-f]{16}\""):
+    with pytest.raises(DatasetError, match=r"segmenter was \"[0-9a-f-]+\" and is now \"[0-9a-f-]+\""):
         label(segmenter=load_segmenter(folder, device="cpu"))
-    with pytest.raises(DatasetError, match=r"segmenter was \"[0-9a-f]{16}\" and is now null"):
+    with pytest.raises(DatasetError, match=r"segmenter was \"[0-9a-f-]+\" and is now null"):
         label(segmenter=None)
     with pytest.raises(DatasetError, match="masks drop_islands was 0 and is now 9"):
         label(settings(masks=MaskOptions(drop_islands=9)))
@@ -145,8 +161,15 @@ def test_formats_without_polygons():
         LabelSettings(format="csv", polygons=True)
 
 
-def test_nothing_found_has_no_masks(quick, segmenter, photos, tmp_path):
+def test_nothing_found_has_empty_maps_and_no_masks(quick, segmenter, photos, tmp_path):
     nothing = LabelSettings(rules=SelectionRules(threshold=1.0), format="png")
-    report = label_folder(quick, photos, LABELS, tmp_path / "out", nothing, segmenter=segmenter)
+    out = tmp_path / "out"
+    report = label_folder(quick, photos, LABELS, out, nothing, segmenter=segmenter)
     assert report.without_boxes == 4
-    assert not any(np.asarray(list(line["detections"])).size for line in predictions(tmp_path / "out"))
+    assert not (out / "masks").exists()
+    for line in predictions(out):
+        assert not line["detections"]
+        for folder, bits in (("labels", np.uint8), ("instances", np.uint16)):
+            pixels = cv2.imread(str(out / folder / line["picture"]), cv2.IMREAD_UNCHANGED)
+            assert (pixels.shape, pixels.dtype) == ((line["height"], line["width"]), bits)
+            assert not pixels.any()

@@ -11,6 +11,7 @@ from groundling import ConfigError, Detections, GroundedSam, ImageError, MaskOpt
 from groundling.data.scenes import make_scene
 from groundling.pipeline.detector import Detector
 from groundling.pipeline.grounded_sam import FindOneOptions, FindOptions, choose_segmenter
+from groundling.segmentation.cleaning import clean
 
 SCENES = [make_scene(3, number, split="seen", size=192) for number in range(4)]
 NAMES = sorted({thing.name for scene in SCENES for thing in scene.things})
@@ -114,6 +115,21 @@ def test_best_of_three_is_as_good_on_trained_weights(sam):
         three = sam.segment(scene.image, true_detections(scene), masks=MaskOptions(best_of_three=True))
         shares += np.diagonal(Masks.from_array(scene.masks).iou(three.masks)).tolist()
     assert np.mean(shares) > 0.85
+
+
+WAYS = {
+    "one": lambda sam, scene, **options: sam(scene.image, NAMES, **options),
+    "given boxes": lambda sam, scene, **options: sam.segment(scene.image, true_detections(scene), **options),
+    "many": lambda sam, scene, **options: next(sam.segment_many([scene.image], NAMES, **options)),
+}
+
+
+@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
+def test_masks_are_cleaned_as_the_options_say(sam, way):
+    plain = way(sam, SCENES[0]).masks  # there is a ring among them
+    filled = way(sam, SCENES[0], masks=MaskOptions(fill_holes=1000)).masks
+    assert filled != plain
+    assert filled == Masks.from_array(np.stack([clean(mask, fill_holes=1000) for mask in plain]))
 
 
 def test_a_path_is_kept_as_the_source(sam, tmp_path):

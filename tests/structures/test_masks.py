@@ -3,6 +3,7 @@
 import copy
 import pickle
 import tracemalloc
+from unittest import mock
 
 import cv2
 import numpy as np
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from pycocotools import mask as coco
 
+import groundling.structures.masks
 from groundling.errors import DatasetError
 from groundling.structures.masks import Masks
 
@@ -61,20 +63,23 @@ def test_run_lengths_are_those_of_coco(array):
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.integers(0, 2**32 - 1), st.integers(1, 5), st.integers(1, 5))
-def test_iou_is_that_of_coco(seed, count, other_count):
+@given(st.integers(0, 2**32 - 1), st.integers(1, 5), st.integers(1, 5), st.integers(1, 100))
+def test_iou_is_that_of_coco(seed, count, other_count, at_once):
     rng = np.random.default_rng(seed)
     first, second = (rng.random((n, 7, 6)) < rng.random((n, 1, 1)) ** 2 for n in (count, other_count))
     masks, others = Masks.from_array(first), Masks.from_array(second)
     expected = coco.iou(masks.to_coco(), others.to_coco(), [0] * other_count)
     both_empty = (masks.areas[:, None] + others.areas[None]) == 0
-    np.testing.assert_allclose(masks.iou(others), np.where(both_empty, 0, expected), atol=1e-12)
+    with mock.patch.object(groundling.structures.masks, "MOST_PIXELS", at_once):
+        np.testing.assert_allclose(masks.iou(others), np.where(both_empty, 0, expected), atol=1e-12)
 
 
-def test_comparing_many_masks_holds_no_whole_picture_of_each():
+@pytest.mark.parametrize("size", [8, 499])
+def test_comparing_many_masks_holds_a_few_of_them_at_a_time(monkeypatch, size):
+    monkeypatch.setattr(groundling.structures.masks, "MOST_PIXELS", 2 * 500 * 500)
     drawn = np.zeros((60, 500, 500), bool)
     for row, mask in enumerate(drawn):
-        mask[row * 8 : row * 8 + 8, :9] = True
+        mask[row : row + size, :size] = True
     masks = Masks.from_array(drawn)
     del drawn, mask
     tracemalloc.start()

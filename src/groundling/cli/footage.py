@@ -40,6 +40,11 @@ def as_footage(source: str) -> str | int:
     return int(source) if source.isdecimal() and not Path(source).exists() else source
 
 
+def as_output(path: Path | None) -> Path | None:
+    """Return where it is written: shells leave the ~ of --out=~/a.mp4 as it is."""
+    return None if path is None else path.expanduser()
+
+
 def name_after(source: str) -> str:
     """Name what is written after what is read."""
     if "://" in source:

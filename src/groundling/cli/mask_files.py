@@ -3,7 +3,7 @@
 `things.json` in the folder lists what groundling has written there. Nothing else in it is replaced or removed.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from groundling.errors import CheckpointError, ImageError
 from groundling.files import read_json, write_json
 from groundling.pictures.drawing import save_picture
 from groundling.pictures.folders import thing_name
+from groundling.structures.mask_pictures import cutouts
 
 if TYPE_CHECKING:
     from groundling.structures.detections import Detections
@@ -23,19 +24,20 @@ if TYPE_CHECKING:
 LABEL_MAP, INSTANCE_MAP = "labels.png", "instances.png"
 
 LIST = "things.json"
-_MADE_BY = "groundling segment"
+MASKS, CUTOUTS = "groundling segment --masks", "groundling segment --cutouts"
+"""What has made a folder; the one does not replace what the other has written."""
 
 
-def check_thing_folder(folder: Path, pictures: Sequence[Path]) -> None:
+def check_thing_folder(folder: Path, made_by: str, pictures: Sequence[Path]) -> None:
     """Find out whether the folder of one picture's things is new or was made by groundling.
 
     Args:
         folder: where things would be written.
+        made_by: MASKS or CUTOUTS.
         pictures: all that are read.
 
     Raises:
-        ImageError: it is a file, holds one of the pictures or something that groundling has not made, or may not be
-            changed.
+        ImageError: it is a file, holds one of the pictures or something that was made otherwise, or may not be changed.
     """
     if not folder.exists():
         return
@@ -50,7 +52,7 @@ def check_thing_folder(folder: Path, pictures: Sequence[Path]) -> None:
                 f"{str(folder)!r} holds {own!r} and was not made by groundling, so nothing is written there. "
                 "Give another folder."
             )
-    _listed(folder)
+    _listed(folder, made_by)
     check_writable(folder)
 
 
@@ -69,7 +71,8 @@ def save_masks(found: "Detections", folder: Path) -> None:
     """
     masks = (PIL.Image.fromarray(mask.astype(np.uint8) * 255) for mask in found.masks or ())
     maps = {LABEL_MAP: found.label_map(), INSTANCE_MAP: found.instance_map()}
-    _save_things(found, masks, {name: PIL.Image.fromarray(pixels) for name, pixels in maps.items()}, folder)
+    drawn = {name: PIL.Image.fromarray(pixels) for name, pixels in maps.items()}
+    _save_things(found, MASKS, masks, drawn, folder)
 
 
 def save_cutouts(found: "Detections", picture: "Drawable", folder: Path) -> None:
@@ -86,20 +89,25 @@ def save_cutouts(found: "Detections", picture: "Drawable", folder: Path) -> None
         ImageError: files that groundling has not made are in the way.
         OSError: something cannot be written.
     """
-    _save_things(found, found.cutouts(picture), {}, folder)
+    _save_things(found, CUTOUTS, cutouts(found, picture), {}, folder)
 
 
 def _save_things(
-    found: "Detections", pictures: "Iterable[PIL.Image.Image]", maps: "dict[str, PIL.Image.Image]", folder: Path
+    found: "Detections",
+    made_by: str,
+    pictures: Iterable[PIL.Image.Image],
+    maps: Mapping[str, PIL.Image.Image],
+    folder: Path,
 ) -> None:
     names = [thing_name(number, item.label) for number, item in enumerate(found, 1)]
     folder.mkdir(parents=True, exist_ok=True)
-    earlier, now = _listed(folder), {*names, *maps}
+    earlier, now = _listed(folder, made_by), {*names, *maps}
     _refuse_others(folder, earlier, now)
     for name in earlier:
         if name not in now or (folder / name).is_symlink():  # what a link leads to is not ours
             (folder / name).unlink(missing_ok=True)
-    write_json(folder / LIST, _description(found, names, sorted(maps)))  # first: what is cut off is still known as ours
+    about = {"made_by": made_by, **_description(found, names, sorted(maps))}
+    write_json(folder / LIST, about)  # first: what is cut off is still known as ours
     for name, picture in zip(names, pictures, strict=True):
         save_picture(picture, folder / name)
     for name, picture in maps.items():
@@ -126,7 +134,6 @@ def _description(found: "Detections", names: Sequence[str], maps: Sequence[str])
         for number, (name, item) in enumerate(zip(names, found, strict=True), 1)
     ]
     return {
-        "made_by": _MADE_BY,
         "image": found.source,
         "image_wh": list(found.image_wh),
         "labels": [{"number": number, "label": label} for number, label in enumerate(found.labels, 1)],
@@ -135,11 +142,11 @@ def _description(found: "Detections", names: Sequence[str], maps: Sequence[str])
     }
 
 
-def _listed(folder: Path) -> frozenset[str]:
+def _listed(folder: Path, made_by: str) -> frozenset[str]:
     """Return the names of the files that an earlier call has written into a folder.
 
     Raises:
-        ImageError: there is a list, but groundling has not made it.
+        ImageError: there is a list, but it was made otherwise.
     """
     path = folder / LIST
     if not path.exists():
@@ -147,11 +154,13 @@ def _listed(folder: Path) -> frozenset[str]:
     try:
         description = read_json(path)
         names = [*description["maps"], *(thing["file"] for thing in description["things"])]
-        is_ours = description["made_by"] == _MADE_BY and all(_is_name(name) for name in names)
+        made = description["made_by"] if all(_is_name(name) for name in names) else None
     except (CheckpointError, KeyError, TypeError):
-        is_ours = False
-    if not is_ours:
+        made = None
+    if made not in (MASKS, CUTOUTS):
         raise ImageError(f"{str(path)!r} was not made by groundling, so nothing is written there. Give another folder.")
+    if made != made_by:
+        raise ImageError(f"{str(path)!r} was made by {made}, so {made_by} writes nothing there. Give another folder.")
     return frozenset(names)
 
 

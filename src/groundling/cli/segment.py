@@ -17,6 +17,7 @@ from groundling.cli.footage import (
     StartOption,
     StopOption,
     TracksOption,
+    as_output,
     check_outputs,
     check_span,
     name_after,
@@ -62,6 +63,9 @@ if TYPE_CHECKING:
     from groundling.segmentation import MaskOptions
 
 SEGMENTED = ".segmented.mp4"
+
+PHOTO_ENDINGS = (".heic", ".heif")
+"""Of pictures that Pillow reads with a plugin only."""
 
 USUAL_EVERY = 10
 """That of `track_masks`."""
@@ -205,7 +209,7 @@ class _VideoOptions(_Options):
 
 
 def _segment_video(source: str, question: _Question, out: str | None, its: _VideoOptions) -> int:
-    place, tracks = None if out is None else Path(out).expanduser(), its.tracks
+    place, tracks = as_output(None if out is None else Path(out)), as_output(its.tracks)
     if place is None and tracks is None:
         place = Path(f"{name_after(source)}{SEGMENTED}")
     check_outputs(source, place, tracks)
@@ -234,7 +238,10 @@ def _segment_pictures(pictures: Sequence[Path], question: _Question, out: str | 
         outputs = choose_outputs(pictures, out)
     if its.masks is not None and its.cutouts is not None and its.masks.resolve() == its.cutouts.resolve():
         raise ImageError(f"--masks and --cutouts both name {str(its.masks)!r}. Give two folders.")
-    masks, cutouts = (_choose_thing_folders(folder, pictures) for folder in (its.masks, its.cutouts))
+    from groundling.cli.mask_files import CUTOUTS, MASKS
+
+    masks = _choose_thing_folders(its.masks, MASKS, pictures)
+    cutouts = _choose_thing_folders(its.cutouts, CUTOUTS, pictures)
     problems = [refuse_too_large(picture) for picture in pictures]
     if problems[0] is not None and None not in problems:
         raise problems[0]
@@ -249,7 +256,7 @@ def _segment_pictures(pictures: Sequence[Path], question: _Question, out: str | 
     return segment_pictures(sam, outcomes, results, question.masks, tighten=its.tighten, as_json=its.json)
 
 
-def _choose_thing_folders(folder: Path | None, pictures: Sequence[Path]) -> list[Path] | list[None]:
+def _choose_thing_folders(folder: Path | None, made_by: str, pictures: Sequence[Path]) -> list[Path] | list[None]:
     """Choose a folder for the things of each picture, and refuse one that holds something else."""
     chosen = choose_folders(folder, pictures)
     if folder is None:
@@ -260,7 +267,7 @@ def _choose_thing_folders(folder: Path | None, pictures: Sequence[Path]) -> list
     check_folder(folder)
     for place in chosen:
         if place is not None:
-            check_thing_folder(place, pictures)
+            check_thing_folder(place, made_by, pictures)
     return chosen
 
 
@@ -279,7 +286,17 @@ def is_video(sources: Sequence[str], *, is_frames: bool) -> bool:
         return not has_picture_ending(urlparse(name).path)
     if not path.exists():  # a camera, or a name that is wrong: whose, its ending says
         return name.isdecimal() or path.suffix.lower() in VIDEO_ENDINGS
-    return is_frames if path.is_dir() else bool(path.suffix) and not has_picture_ending(path.name)
+    return is_frames if path.is_dir() else bool(path.suffix) and not _may_be_picture(path)
+
+
+def _may_be_picture(path: Path) -> bool:
+    """Tell whether a file's ending is that of a picture; Pillow takes .mpg for one."""
+    if has_picture_ending(path.name):
+        return True
+    import PIL.Image
+
+    ending = path.suffix.lower()
+    return ending not in VIDEO_ENDINGS and (ending in PHOTO_ENDINGS or ending in PIL.Image.registered_extensions())
 
 
 def _folder(name: str | None, option: str) -> Path | None:

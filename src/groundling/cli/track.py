@@ -14,6 +14,7 @@ from groundling.cli.footage import (
     StopOption,
     TracksOption,
     as_footage,
+    as_output,
     check_outputs,
     check_span,
     name_after,
@@ -71,6 +72,7 @@ def track(  # noqa: PLR0913  (one parameter for each option)
     Example: groundling track clip.mp4 --labels "red star" "blue circle" --every 5 --out tracked.mp4
     """
     words = choose_labels(labels, vocabulary=vocabulary, negatives=negatives)
+    out, tracks = as_output(out), as_output(tracks)
     if out is None and tracks is None:
         out = Path(f"{name_after(source)}{TRACKED}")
     check_outputs(source, out, tracks)

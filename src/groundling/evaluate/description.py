@@ -6,14 +6,12 @@ import platform
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 
-import torch
-from torch import nn
-
 from groundling.data.readers.rows import RowRecords
 from groundling.data.record import Dataset
 from groundling.evaluate.facts import Facts
 from groundling.evaluate.protocol import EvaluationProtocol
 from groundling.pipeline.detector import Detector
+from groundling.pipeline.fingerprints import settings_fingerprint, weights_fingerprint
 
 PACKAGES = ("torch", "numpy", "pillow", "tokenizers", "faster-coco-eval")
 """What can change figures, beside groundling itself."""
@@ -47,7 +45,8 @@ def describe(
     facts = Facts(dataset)
     return {
         "model": model,
-        "weights": weights_digest(detector.model),
+        "weights": weights_fingerprint(detector.model.state_dict().items()),
+        "settings": settings_fingerprint(detector.model.config.to_dict(), processor.to_dict()),
         "dtype": str(parameter.dtype).removeprefix("torch."),
         "max_text_len": detector.model.config.max_text_len,
         "queries": detector.model.config.num_queries,
@@ -76,16 +75,6 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             found[package] = "not installed"
     return found
-
-
-def weights_digest(model: nn.Module) -> str:
-    """Return a short digest of all weights; another one means another model, whatever its path."""
-    digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
-    for name, tensor in sorted(model.state_dict().items()):
-        digest.update(name.encode())
-        # the bytes themselves: numpy has no bfloat16, and a scalar cannot be viewed as bytes
-        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
-    return digest.hexdigest()
 
 
 def _records_digest(dataset: Dataset, pictures: int, protocol: EvaluationProtocol, *, with_boxes: bool) -> str | None:

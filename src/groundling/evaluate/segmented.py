@@ -1,19 +1,18 @@
 """Masks of what was found, and of the true boxes."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 
 import numpy as np
 
 from groundling.data.record import Dataset, Record
 from groundling.errors import ConfigError, DatasetError
-from groundling.evaluate.description import weights_digest
 from groundling.evaluate.found import Found
 from groundling.evaluate.protocol import EvaluationProtocol
+from groundling.pipeline.fingerprints import settings_fingerprint, weights_fingerprint
 from groundling.segmentation import MaskOptions, Segmenter
-
-USUAL_MASKS = MaskOptions()
+from groundling.segmentation.options import USUAL_MASKS
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +58,13 @@ class MaskMaker:
         Args:
             name: what the user called the segmenter.
         """
+        model = self.segmenter.model
         return {
             "name": name,
             "kind": self.segmenter.family.title,
-            "weights": weights_digest(self.segmenter.model),
+            "weights": weights_fingerprint(model.state_dict().items()),
+            "settings": settings_fingerprint(model.config.to_dict(), asdict(self.segmenter.preparation)),
             "dtype": str(self.segmenter.dtype).removeprefix("torch."),
-            "preparation": repr(self.segmenter.preparation),
             "best_of_three": self.options.best_of_three,
             "fill_holes": self.options.fill_holes,
             "drop_islands": self.options.drop_islands,
@@ -81,7 +81,8 @@ def check_masks(dataset: Dataset, protocol: EvaluationProtocol) -> None:
 
     Raises:
         ConfigError: phrases are judged.
-        DatasetError: the records have no masks.
+        DatasetError: the first record has no masks. One after it without would be told when its figures are made:
+            scenes are drawn when they are asked for, which is not done twice.
     """
     if protocol.metric == "recall":
         raise ConfigError("Masks are judged by average precision, and phrases by recall. Leave the segmenter out.")

@@ -1,17 +1,18 @@
 """What a labelling depends on: results of another job must not be mixed with these."""
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
+
+from torch import nn
 
 from groundling.data.readers.files import clean_name
 from groundling.errors import DatasetError, PromptError
 from groundling.labelling.pictures import PictureList
 from groundling.labelling.settings import LabelSettings
 from groundling.pipeline.detector import Detector
-from groundling.pipeline.prompt_encoding import fingerprint
+from groundling.pipeline.fingerprints import settings_fingerprint, weights_fingerprint
 from groundling.segmentation import Segmenter
 from groundling.structures.vocabulary import Vocabulary
 
@@ -71,10 +72,6 @@ class Job:
                 )
 
 
-_FOR_THE_RECORD = ("architectures", "dtype", "transformers_version", "_name_or_path")
-"""What a saved configuration says beside the model's sizes; the weights have their number format themselves."""
-
-
 def writable_names(vocabulary: Vocabulary) -> tuple[str, ...]:
     """Return the labels as data sets can hold them: without needless white space.
 
@@ -93,20 +90,16 @@ def writable_names(vocabulary: Vocabulary) -> tuple[str, ...]:
 
 
 def _detector(detector: Detector) -> str:
-    return _model(detector.model, detector.processor.image_processor.to_dict())
+    model = detector.model
+    return _identity(model, model.config.to_dict(), detector.processor.image_processor.to_dict())
 
 
 def _segmenter(segmenter: Segmenter) -> str:
-    return _model(segmenter.model, {"family": segmenter.family.title, **asdict(segmenter.preparation)})
+    return _identity(segmenter.model, segmenter.model.config.to_dict(), asdict(segmenter.preparation))
 
 
-def _model(model: Any, preparation: Mapping[str, Any]) -> str:
-    """Return what tells a model from others: its weights, its configuration and how pictures are put before it."""
-    digest = hashlib.sha256(fingerprint(model.state_dict().items()).encode())
-    config = {key: value for key, value in model.config.to_dict().items() if key not in _FOR_THE_RECORD}
-    for settings in (config, preparation):
-        digest.update(json.dumps(settings, sort_keys=True, default=str).encode())
-    return digest.hexdigest()[:16]
+def _identity(model: nn.Module, config: Mapping[str, Any], preparation: Mapping[str, Any]) -> str:
+    return f"{weights_fingerprint(model.state_dict().items())}-{settings_fingerprint(config, preparation)}"
 
 
 def _masks(settings: LabelSettings) -> dict[str, Any]:

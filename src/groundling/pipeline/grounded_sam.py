@@ -4,6 +4,7 @@ Ren et al. 2024, "Grounded SAM: Assembling Open-World Models for Diverse Visual 
 """
 
 import os
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -22,7 +23,7 @@ from groundling.pipeline.pictures import Picture, read_picture
 from groundling.pipeline.stages import Labels
 from groundling.postprocess.label_scores import Aggregation
 from groundling.segmentation import EncodedPicture, MaskOptions, Segmenter, load_segmenter
-from groundling.segmentation.options import check_mask_options
+from groundling.segmentation.options import USUAL_MASKS, check_mask_options
 from groundling.structures.detections import Detections
 from groundling.structures.masks import Masks
 
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
     from groundling.pipeline.video.sources import Footage
     from groundling.pipeline.video.tracking import TrackedFrame
     from groundling.segmentation.video_model import VideoSegmenter
-
-USUAL_MASKS = MaskOptions()
 
 
 class FindOptions(TypedDict, total=False):
@@ -82,6 +81,7 @@ class GroundedSam:
                 )
         self.detector = detector
         self.segmenter = segmenter
+        self._loading = threading.Lock()
 
     @classmethod
     def from_pretrained(
@@ -231,7 +231,9 @@ class GroundedSam:
         """
         from groundling.pipeline.video.mask_tracking import track_masks
 
-        return track_masks(self.detector, self._memory or self.segmenter, source, labels, **options)
+        with self._loading:
+            segmenter = self._memory or self.segmenter
+        return track_masks(self.detector, segmenter, source, labels, **options)
 
     @cached_property
     def _memory(self) -> "VideoSegmenter | None":

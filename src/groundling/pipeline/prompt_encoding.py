@@ -1,9 +1,8 @@
 """Prompts as the model sees them, to be used for many pictures and kept in a file."""
 
-import hashlib
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
@@ -11,7 +10,6 @@ from typing import Any, Self
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
 
 from groundling.errors import PromptError
 from groundling.files import atomic_path
@@ -102,15 +100,6 @@ def _check_features(prompts: PromptSet, features: Sequence[TextFeatures]) -> Non
             raise ValueError(f"a prompt has {count} tokens, but its features are {found}")
         if not text.token_BTD.is_floating_point() or not bool(text.token_BTD.isfinite().all() & text.valid_BT.all()):
             raise ValueError("its features are no finite numbers, or padding")
-
-
-def fingerprint(weights: Iterable[tuple[str, Tensor]]) -> str:
-    """Return a short text that is the same for the same weights, whatever device they are on."""
-    digest = hashlib.sha256()
-    for name, weight in weights:
-        digest.update(f"{name} {weight.dtype} {tuple(weight.shape)}".encode())
-        digest.update(weight.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
-    return digest.hexdigest()[:16]
 
 
 def _to_plain(prompts: PromptSet) -> dict[str, Any]:

@@ -9,9 +9,10 @@ from groundling.errors import PromptError
 from groundling.model.grounding_dino import GroundingDinoForObjectDetection
 from groundling.ops.features import stack_text
 from groundling.pipeline.checks import check_vocabulary
+from groundling.pipeline.fingerprints import weights_fingerprint
 from groundling.pipeline.pictures import Picture
 from groundling.pipeline.preparation import PreparedPicture, prepare_picture
-from groundling.pipeline.prompt_encoding import PromptEncoding, fingerprint
+from groundling.pipeline.prompt_encoding import PromptEncoding
 from groundling.pipeline.results import check_finite
 from groundling.pipeline.text_cache import TextCache, WeightsState
 from groundling.processing.packing import PlainLabels, build_prompts, check_length
@@ -155,5 +156,5 @@ class Stages:
         weights = self._text_weights()
         if self._fingerprint is None or not self._fingerprint[0].holds(weights):
             named = [weight for stage in self._text_stages() for weight in stage.named_parameters()]
-            self._fingerprint = WeightsState(weights), fingerprint(named)
+            self._fingerprint = WeightsState(weights), weights_fingerprint(named)
         return self._fingerprint[1]

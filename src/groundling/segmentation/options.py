@@ -35,6 +35,9 @@ class MaskOptions:
                 raise ConfigError(f"{name} must be a whole number of {unit}, {least} or more, got {value!r}.")
 
 
+USUAL_MASKS = MaskOptions()
+
+
 def check_mask_options(options: object) -> None:
     """Refuse what is no MaskOptions.
 

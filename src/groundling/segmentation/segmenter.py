@@ -14,15 +14,14 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from groundling.errors import DatasetError, GroundlingError, ImageError
+from groundling.errors import GroundlingError, ImageError
 from groundling.segmentation.cleaning import clean
 from groundling.segmentation.families import Family, Features
-from groundling.segmentation.options import MaskOptions, check_mask_options
+from groundling.segmentation.options import USUAL_MASKS, MaskOptions, check_mask_options
 from groundling.segmentation.preparation import Preparation
-from groundling.structures.checks import frozen_array
+from groundling.structures.checks import check_corners, frozen_array
 from groundling.structures.masks import Masks
 
-USUAL = MaskOptions()
 MOST_PIXELS = 16_000_000
 """Masks are brought to the size of their picture a few at a time: so many that they have at most these pixels."""
 
@@ -97,7 +96,7 @@ class Segmenter:
 
     @torch.inference_mode()
     def decode(
-        self, encoded: EncodedPicture, boxes_xyxy: ArrayLike, options: MaskOptions = USUAL
+        self, encoded: EncodedPicture, boxes_xyxy: ArrayLike, options: MaskOptions = USUAL_MASKS
     ) -> tuple[Masks, NDArray[np.float32]]:
         """Turn boxes into masks.
 
@@ -185,13 +184,7 @@ def _checked_boxes(boxes_xyxy: ArrayLike, image_wh: tuple[int, int]) -> tuple[ND
     """Return boxes cut at the picture's edges, and which of them have an area in it."""
     given = np.zeros((0, 4)) if isinstance(boxes_xyxy, list | tuple) and not boxes_xyxy else boxes_xyxy
     boxes = frozen_array("boxes_xyxy", given, np.float64, columns=4)
-    is_inverted = (boxes[:, 2:] < boxes[:, :2]).any(axis=1)
-    if is_inverted.any():
-        row = int(is_inverted.argmax())
-        raise DatasetError(
-            f"boxes_xyxy[{row}] is {boxes[row].tolist()}: right is left of left, or bottom above top. "
-            "Give corners as left, top, right, bottom; centre-size boxes must be converted first."
-        )
+    check_corners(boxes)
     cut = boxes.clip(0, [*image_wh, *image_wh])
     is_inside: NDArray[np.bool_] = np.all(cut[:, 2:] > cut[:, :2], axis=1)
     return cut, is_inside

@@ -24,11 +24,9 @@ from groundling.files import read_json
 from groundling.segmentation.cleaning import clean
 from groundling.segmentation.families import VIDEO_TYPES
 from groundling.segmentation.loading import load_video_model
-from groundling.segmentation.options import MaskOptions
+from groundling.segmentation.options import USUAL_MASKS, MaskOptions
 from groundling.segmentation.preparation import Preparation
 from groundling.segmentation.segmenter import Segmenter
-
-USUAL = MaskOptions()
 
 _THING = 0
 """Index and id of the only thing in a session."""
@@ -129,13 +127,13 @@ class VideoSegmenter:
         return VideoPicture(index, pixels, (image.shape[1], image.shape[0]), self._session().cache)
 
     def begin(
-        self, picture: VideoPicture, box_xyxy: NDArray[np.float32], options: MaskOptions = USUAL
+        self, picture: VideoPicture, box_xyxy: NDArray[np.float32], options: MaskOptions = USUAL_MASKS
     ) -> tuple[ThingMemory, SeenMask]:
         """Look at the thing in a box, so that `follow` finds it in the next frames.
 
         Args:
             picture: the frame.
-            box_xyxy: left, top, right, bottom in pixels of the frame, float32 [4].
+            box_xyxy: left, top, right, bottom in pixels of the frame, inside it and with an area, float32 [4].
             options: how its mask is cleaned.
 
         Raises:
@@ -150,7 +148,7 @@ class VideoSegmenter:
         memory = ThingMemory(session)
         return memory, self.follow(picture, memory, options)
 
-    def follow(self, picture: VideoPicture, memory: ThingMemory, options: MaskOptions = USUAL) -> SeenMask:
+    def follow(self, picture: VideoPicture, memory: ThingMemory, options: MaskOptions = USUAL_MASKS) -> SeenMask:
         """Find a thing in the frame after the last one in which it was looked for.
 
         Args:

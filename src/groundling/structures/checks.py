@@ -64,6 +64,21 @@ def checked_labels(labels: Sequence[str]) -> tuple[str, ...]:
     return tuple(labels)
 
 
+def check_corners(boxes_xyxy: NDArray[np.floating[Any]]) -> None:
+    """Refuse boxes [N, 4] that end before they begin.
+
+    Raises:
+        DatasetError: there is one.
+    """
+    is_inverted = (boxes_xyxy[:, 2:] < boxes_xyxy[:, :2]).any(axis=1)
+    if is_inverted.any():
+        row = int(is_inverted.argmax())
+        raise DatasetError(
+            f"boxes_xyxy[{row}] is {boxes_xyxy[row].tolist()}: right is left of left, or bottom above top. "
+            "Give corners as left, top, right, bottom; centre-size boxes must be converted first."
+        )
+
+
 def checked_size(image_wh: tuple[int, int]) -> tuple[int, int]:
     """Return a picture's width and height.
 
@@ -79,8 +94,13 @@ def checked_size(image_wh: tuple[int, int]) -> tuple[int, int]:
     return width, height
 
 
-def index_array(index: Any, length: int) -> NDArray[np.bool_] | NDArray[np.int64]:
+def index_array(index: Any, length: int, *, what: str) -> NDArray[np.bool_] | NDArray[np.int64]:
     """Turn a list or array of booleans or integers into an array that can index `length` rows.
+
+    Args:
+        index: what a caller wrote between the brackets.
+        length: how many rows there are.
+        what: how messages call them, in the plural.
 
     Raises:
         TypeError: it is something else.
@@ -91,15 +111,16 @@ def index_array(index: Any, length: int) -> NDArray[np.bool_] | NDArray[np.int64
         return np.zeros(0, np.int64)
     if array.ndim != 1 or array.dtype.kind not in "biu":
         raise TypeError(
-            f"Detections are indexed by a whole number, a slice, a boolean mask or a list of indices, got {index!r}."
+            f"{what.capitalize()} are indexed by a whole number, a slice, a boolean mask or a list of indices, "
+            f"got {index!r}."
         )
     if array.dtype.kind == "b":
         if len(array) != length:
-            raise IndexError(f"The boolean mask has {len(array)} values, but there are {length} detections.")
+            raise IndexError(f"The boolean mask has {len(array)} values, but there are {length} {what}.")
         return array
     rows = array.astype(np.int64)
     if rows.min() < -length or rows.max() >= length:
-        raise IndexError(f"The indices reach from {rows.min()} to {rows.max()}, but there are {length} detections.")
+        raise IndexError(f"The indices reach from {rows.min()} to {rows.max()}, but there are {length} {what}.")
     return rows
 
 

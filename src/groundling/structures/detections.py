@@ -121,7 +121,7 @@ class Detections:
     def __getitem__(self, index: Index) -> "Detection | Detections":
         if isinstance(index, int | np.integer) and not isinstance(index, bool):
             return self._one(int(index))
-        rows = index if isinstance(index, slice) else index_array(index, len(self))
+        rows = index if isinstance(index, slice) else index_array(index, len(self), what="detections")
         return replace(
             self,
             boxes_xyxy=self.boxes_xyxy[rows],
@@ -329,7 +329,7 @@ class Detections:
             DatasetError: there are no masks.
             ImageError: see `draw`, or the picture is too large to be held whole.
         """
-        return mask_pictures.cutouts(self, image)
+        return list(mask_pictures.cutouts(self, image))
 
     def label_map(self) -> NDArray[np.uint16]:
         """Return for each pixel the label_id + 1 of the best thing there, 0 where there is nothing, uint16 [H, W].

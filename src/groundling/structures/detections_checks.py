@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from groundling.errors import DatasetError
+from groundling.structures.checks import check_corners
 from groundling.structures.masks import Masks
 
 if TYPE_CHECKING:
@@ -15,13 +16,7 @@ def check_values(found: "Detections") -> None:
     Raises:
         DatasetError: one of them is impossible.
     """
-    inverted = (found.boxes_xyxy[:, 2:] < found.boxes_xyxy[:, :2]).any(axis=1)
-    if inverted.any():
-        row = int(inverted.argmax())
-        raise DatasetError(
-            f"boxes_xyxy[{row}] is {found.boxes_xyxy[row].tolist()}: right is left of left, or bottom above top. "
-            "Give corners as left, top, right, bottom; centre-size boxes must be converted first."
-        )
+    check_corners(found.boxes_xyxy)
     named = ("scores", found.scores), ("label_scores", found.label_scores), ("mask_scores", found.mask_scores)
     for name, values in named:
         if values is not None and values.size and not (values.min() >= 0 and values.max() <= 1):

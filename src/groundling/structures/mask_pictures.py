@@ -1,5 +1,6 @@
 """Masks of detections as pictures: things cut out, and maps that say which thing or label a pixel belongs to."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,25 +39,25 @@ def masks_of(found: "Detections", purpose: str) -> Masks:
     return Masks((), found.image_wh)
 
 
-def cutouts(found: "Detections", image: "Drawable | None" = None) -> "list[PIL.Image.Image]":
-    """See `Detections.cutouts`."""
-    import PIL.Image
-
+def cutouts(found: "Detections", image: "Drawable | None" = None) -> "Iterator[PIL.Image.Image]":
+    """Cut things out one after the other; see `Detections.cutouts`. Mistakes are raised at once."""
     from groundling.pictures.reading import open_picture, rgb_picture
 
     masks = masks_of(found, "to cut out")
     given = given_picture(found, image)
     picture = open_picture(given) if isinstance(given, Path) else rgb_picture(given, "the picture to cut", warn=False)
     check_size(picture.size, found.image_wh)
-    cut = []
-    for row in range(len(masks)):
-        left, top, part = masks.crop(row)
-        if part.size == 0:
-            part = np.zeros((1, 1), np.bool_)  # a picture without pixels could not be written
-        height, width = part.shape
-        its = picture.crop((left, top, left + width, top + height))
-        its.putalpha(PIL.Image.fromarray(part.astype(np.uint8) * 255))
-        cut.append(its)
+    return (_cutout(picture, *masks.crop(row)) for row in range(len(masks)))
+
+
+def _cutout(picture: "PIL.Image.Image", left: int, top: int, part: NDArray[np.bool_]) -> "PIL.Image.Image":
+    import PIL.Image
+
+    if part.size == 0:
+        part = np.zeros((1, 1), np.bool_)  # a picture without pixels could not be written
+    height, width = part.shape
+    cut = picture.crop((left, top, left + width, top + height))
+    cut.putalpha(PIL.Image.fromarray(part.astype(np.uint8) * 255))
     return cut
 
 

@@ -14,6 +14,9 @@ from groundling.structures.checks import checked_size, index_array, is_number
 MOST = 2**31
 """Sizes and run lengths are below it."""
 
+MOST_PIXELS = 16_000_000
+"""When masks are compared, parts of about so many pixels are decoded at a time."""
+
 Rows = slice | Sequence[int] | Sequence[bool] | NDArray[np.bool_] | NDArray[np.integer[Any]]
 
 
@@ -129,7 +132,7 @@ class Masks:
             if not -len(self) <= row < len(self):
                 raise IndexError(f"There is no mask {row}: there are {len(self)}.")
             return _decoded(self.counts[row], self.image_wh, row)
-        rows = np.arange(len(self))[index if isinstance(index, slice) else index_array(index, len(self))]
+        rows = np.arange(len(self))[index if isinstance(index, slice) else index_array(index, len(self), what="masks")]
         return Masks(tuple(self.counts[row] for row in rows.tolist()), self.image_wh)
 
     def __repr__(self) -> str:
@@ -196,17 +199,22 @@ class Masks:
         corner = np.maximum(first[:, None, :2], second[None, :, :2])
         end = np.minimum(first[:, None, 2:], second[None, :, 2:])
         meeting = np.argwhere((end > corner).all(axis=-1))
-        parts = {int(column): others.crop(int(column)) for column in np.unique(meeting[:, 1])}
-        for row in np.unique(meeting[:, 0]).tolist():
-            mask = self[row]
-            for column in meeting[meeting[:, 0] == row, 1].tolist():
-                left, top, part = parts[column]
-                shared[row, column] = (mask[top : top + part.shape[0], left : left + part.shape[1]] & part).sum()
+        columns = np.unique(meeting[:, 1])
+        block_of = (second[:, 2:] - second[:, :2]).prod(axis=1)[columns].cumsum() // MOST_PIXELS
+        for block in np.unique(block_of):
+            parts = {column: others.crop(column) for column in columns[block_of == block].tolist()}
+            for row in np.unique(meeting[np.isin(meeting[:, 1], list(parts)), 0]).tolist():
+                mask = self[row]
+                for column in parts.keys() & set(meeting[meeting[:, 0] == row, 1].tolist()):
+                    left, top, part = parts[column]
+                    shared[row, column] = (mask[top : top + part.shape[0], left : left + part.shape[1]] & part).sum()
         either = self.areas[:, None] + others.areas[None] - shared
         return shared / np.maximum(either, 1)
 
     def resized(self, image_wh: tuple[int, int]) -> "Masks":
         """Return the masks of the picture in another size.
+
+        A pixel is inside where more than half of it was; what is thinner than that in the smaller picture is lost.
 
         Raises:
             DatasetError: that is no size of a picture.

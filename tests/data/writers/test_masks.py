@@ -192,6 +192,21 @@ def test_yolo_never_mixes_outlines_and_boxes(tmp_path, first):
     np.testing.assert_allclose(boxes["b.png"], records[0].boxes_xyxy, atol=1e-3)
 
 
+def test_yolo_outlines_of_boxes_stay_in_the_picture(tmp_path):
+    """Centre and size are rounded, and the corners made of them would lie beside the picture by a hair."""
+    lefts = np.arange(1, 51, dtype=np.float32)
+    boxes = np.stack([lefts * 0, lefts * 0, 300 / 1.37 / lefts, 240 / 1.73 / lefts], axis=1)
+    boxes[25:] = [300, 240, 300, 240] - boxes[25:, [2, 3, 0, 1]]
+    blank = np.zeros((50, HEIGHT, WIDTH), bool)
+    boxed = replace(record(tmp_path / "in" / "b.png", blank, boxes_xyxy=boxes), masks=None)
+    out, _ = write(tmp_path, "yolo", boxed, record(tmp_path / "in" / "a.png", MASKS[:2]))
+    lines = (out / "labels" / "b.txt").read_text().splitlines()
+    corners = np.array([line.split()[1:] for line in lines], np.float64)
+    assert corners.shape == (50, 8)
+    assert (corners.min(), corners.max()) == (0, 1)
+    assert not any("-" in line for line in lines)
+
+
 def test_yolo_without_masks_is_as_before(tmp_path):
     nothing = record(tmp_path / "in" / "c.png", masks=MASKS[:0])  # that nobody found anything says nothing
     out, left_out = write(tmp_path, "yolo", nothing, one_without_masks(tmp_path))

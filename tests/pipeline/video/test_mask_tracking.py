@@ -24,6 +24,7 @@ from groundling.pipeline.video import Frame, Source, TrackedFrame, TrackOptions,
 from groundling.pipeline.video.mask_tracking import MaskTrackOptions, follow_masks, track_masks
 from groundling.pipeline.video.mask_tracks import MaskTracks
 from groundling.segmentation import MaskOptions, Segmenter, load_segmenter, loading
+from groundling.segmentation.cleaning import clean
 from groundling.segmentation.video_model import VideoSegmenter
 from groundling.structures.detections import Detections
 from groundling.structures.masks import Masks
@@ -76,15 +77,16 @@ def as_frames(images: list[NDArray[np.uint8]]) -> list[Frame]:
 
 
 class Watched(Source):
-    """Ten frames of noise, and whether somebody closed it."""
+    """Some frames, or ten of noise, and whether somebody closed it."""
 
     name, fps = "watched", 25.0
 
-    def __init__(self) -> None:
+    def __init__(self, images: list[NDArray[np.uint8]] | None = None) -> None:
+        self.images = pictures(10) if images is None else images
         self.is_closed = False
 
     def __iter__(self) -> Iterator[Frame]:
-        yield from as_frames(pictures(10))
+        yield from as_frames(self.images)
 
     def close(self) -> None:
         self.is_closed = True
@@ -152,6 +154,24 @@ def test_a_memory_carries_masks_on_between_detections(nano: Detector, memory: Vi
         assert (found.masks.areas > 0).all()
         assert found.mask_scores is not None
         assert len(set(frame.track_ids.tolist())) == len(found)
+
+
+@pytest.mark.parametrize("has_memory", [True, False])
+def test_masks_are_cleaned_as_the_options_say(
+    has_memory: bool, nano: Detector, nano_sam: Segmenter, tmp_path: Path
+) -> None:
+    if has_memory:
+        tiny_model("sam2_video", confidence=5).save_pretrained(tmp_path)
+    both = GroundedSam(nano, load_segmenter(tmp_path, device="cpu") if has_memory else nano_sam)
+    ring = Mover("red ring", STAR.place)
+    clip = draw([ring], [0.0, 0.04, 0.08])
+    filled = both.track(clip, [ring.name], masks=MaskOptions(fill_holes=5000))
+    for plain, frame in zip(both.track(clip, [ring.name]), filled, strict=True):
+        before, after = plain.detections.masks, frame.detections.masks
+        assert before is not None
+        assert after is not None
+        assert after != before
+        assert np.array_equal(after.to_array(), [clean(mask, fill_holes=5000) for mask in before])
 
 
 def test_a_segmenter_of_files_with_a_memory_uses_it(nano: Detector, clip: Path, tmp_path: Path) -> None:
@@ -234,16 +254,19 @@ def test_a_run_that_never_began_closes_the_source(way: str, nano: Detector, requ
     assert source.is_closed
 
 
-def test_no_memory_left_on_the_device_is_told_as_it_is(
-    nano: Detector, memory: VideoSegmenter, clip: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("way", "step"), [("memory", "begin"), ("nano_sam", "encode")])
+def test_no_memory_left_on_the_device_is_told_as_it_is_and_closes_the_source(
+    way: str, step: str, nano: Detector, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_arguments: object) -> None:
         raise torch.cuda.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(memory, "begin", fail)
-    source = open_source(clip)
-    with pytest.raises(torch.cuda.OutOfMemoryError):
-        list(track_masks(nano, memory, source, LABELS))
+    segmenter, source = request.getfixturevalue(way), Watched(draw([STAR, CIRCLE], [0.0]))
+    monkeypatch.setattr(segmenter, step, fail)
+    with pytest.raises(torch.cuda.OutOfMemoryError) as told:  # it holds on to what was at work
+        list(track_masks(nano, segmenter, source, LABELS))
+    assert source.is_closed
+    assert str(told.value) == "CUDA out of memory"
 
 
 @pytest.mark.parametrize("way", ["memory", "nano_sam"])

@@ -89,7 +89,8 @@ class YoloWriter(Writer):
         for line in file.read_text(encoding="utf-8").splitlines():
             name_id, x, y, width, height = (float(number) for number in line.split())
             box = (x - width / 2, y - height / 2, x + width / 2, y + height / 2)
-            lines.append(_line(int(name_id), box_outline(box).ravel().tolist()))
+            outline = box_outline(box).clip(0, 1)  # the numbers were rounded, which may lead outside
+            lines.append(_line(int(name_id), outline.ravel().tolist()))
         self.left_out[_BOX_AS_OUTLINE] += len(lines)
         write_lines(file, lines)
 

@@ -19,7 +19,7 @@ from groundling.pipeline.video.sources import Footage, open_source
 from groundling.pipeline.video.tracking import Find, TrackedFrame, between, check_options, finder, track
 from groundling.postprocess.select import THRESHOLD
 from groundling.segmentation import MaskOptions, Segmenter
-from groundling.segmentation.options import check_mask_options
+from groundling.segmentation.options import USUAL_MASKS, check_mask_options
 from groundling.segmentation.video_model import VideoSegmenter, with_memory
 from groundling.structures.masks import Masks
 
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
 EVERY = 10
 """Frames from one detection to the next: less than half a second of most videos."""
-
-USUAL_MASKS = MaskOptions()
 
 
 class MaskTrackOptions(TypedDict, total=False):

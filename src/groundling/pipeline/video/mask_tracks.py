@@ -85,7 +85,7 @@ class _Thing:
         self.score, self.found_at, self.unfound, self.is_found = score, seconds, 0, True
 
     def is_lost(self, seconds: float, remember: float) -> bool:
-        """Say whether it was neither seen nor found for longer than `remember` seconds and LEAST_MISSES times."""
+        """Say whether it was not seen, or not found, for longer than `remember` seconds and LEAST_MISSES times."""
         return (self.unseen >= LEAST_MISSES and seconds - self.seen_at > remember) or (
             self.unfound >= LEAST_MISSES and seconds - self.found_at > remember
         )
