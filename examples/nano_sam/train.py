@@ -254,7 +254,7 @@ def main() -> None:
     parser.add_argument(
         "--steps",
         type=int,
-        default=2200,
+        default=4700,
         help="in all. A run that goes on with another number takes the learning rate of a run of that number from "
         "there on: after more steps it first rises again, and the result is not that of one unbroken run",
     )

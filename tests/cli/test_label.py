@@ -81,7 +81,7 @@ def test_masks_of_drawn_things(desk, capsys):
             true = drawn[number].masks[best]
             overlaps.append((mask & true).sum() / (mask | true).sum())
     assert len(overlaps) > 3
-    assert np.median(overlaps) > 0.8
+    assert np.median(overlaps) > 0.88
     assert run([*command, "--fill-holes", "8", "--format", "png"]) == 0
     assert capsys.readouterr().out.startswith("wrote out: 3 pictures, ")
     assert len(list((desk / "out" / "masks").rglob("*.png"))) == len(overlaps)

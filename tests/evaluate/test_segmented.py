@@ -239,6 +239,6 @@ def test_the_models_that_come_with_the_package():
         dataset = SceneRecords(split=split, size=192, count=2, masks=True)
         numbers = evaluate(detector, dataset, replace(PROTOCOLS["scenes"], top_k=30), masks=masks)
         assert numbers["AP50"] > 0.8, split
-        assert numbers["mask_IoU_true_boxes"] > 0.8, split
+        assert numbers["mask_IoU_true_boxes"] > 0.88, split
         assert numbers["mask_AP50"] > 0.8, split
-        assert numbers["lost_by_segmenter"] < 0.5, split
+        assert numbers["lost_by_segmenter"] < 0.3, split
