@@ -1,15 +1,18 @@
 """Which mistakes are shown, and how."""
 
+from dataclasses import replace
+
 import numpy as np
 import PIL.Image
 import pytest
 
-from evaluate.hand_made import HandMade, found, record
+from evaluate.hand_made import SIZE, HandMade, found, record
 from groundling.evaluate import PROTOCOLS
 from groundling.evaluate.average_precision import PrecisionRecall
 from groundling.evaluate.curves import draw_curves
 from groundling.evaluate.mistakes import find_mistakes
 from groundling.evaluate.report import draw_mistake, html_table, percent
+from groundling.structures.masks import Masks
 
 BOX, NEAR, AWAY = (0, 0, 100, 100), (0, 0, 100, 40), (200, 150, 300, 250)
 COCO = PROTOCOLS["coco"]
@@ -68,6 +71,35 @@ def test_phrases():
     shown = record([("left", BOX), ("right", AWAY), ("nothing", AWAY)], labels=("left", "right", "nothing"))
     boxes = [(0, 0.9, AWAY), (0, 0.8, BOX), (1, 0.7, AWAY), (1, 0.6, BOX)]
     assert mistakes(shown, boxes, PROTOCOLS["refcoco"]) == [("wrong", "left", "left")]
+
+
+def blocks(boxes):
+    array = np.zeros((len(boxes), SIZE[1], SIZE[0]), bool)
+    for mask, (left, top, right, bottom) in zip(array, boxes, strict=True):
+        mask[top:bottom, left:right] = True
+    return Masks.from_array(array, SIZE)
+
+
+@pytest.mark.parametrize(
+    ("made", "expected"),
+    [
+        pytest.param([BOX, NEAR], [], id="both right"),
+        pytest.param([(60, 0, 100, 100), NEAR], [("cat", 0.4)], id="one"),
+        pytest.param([(60, 0, 100, 100), (0, 0, 10, 40)], [("dog", 0.1)], id="the worse of two"),
+        pytest.param([BOX, (9, 9, 9, 9)], [("dog", 0.0)], id="empty"),
+    ],
+)
+def test_rough_masks(made, expected):
+    """Of two objects, and a group that nobody segments well."""
+    picture = PIL.Image.new("RGB", SIZE)
+    things = record([("cat", BOX), ("dog", NEAR), ("dog", AWAY)], crowd=[2], picture=picture)
+    shown = replace(things, masks=blocks([BOX, NEAR, AWAY]))
+    segmented = replace(found(0, []), masks=blocks([]), true_box_masks=blocks([*made, BOX]))
+    rough = [one for one in find_mistakes(HandMade([shown]), [(shown, segmented)], COCO) if one.kind == "rough"]
+    assert [(one.label, pytest.approx(one.score)) for one in rough] == expected
+    for one in rough:
+        with_mask, without = (np.asarray(draw_mistake(shown.open(), each)) for each in (one, replace(one, mask=None)))
+        assert (with_mask != without).any() == one.mask.to_array().any()
 
 
 def test_small_pictures_are_enlarged():

@@ -111,6 +111,7 @@ def test_what_is_written(finished):
     assert (protocol["segmenter"]["name"], protocol["segmenter"]["fill_holes"]) == ("tiny-sam", 0)
     page = (finished.folder / "report.html").read_text()
     assert "<h2>Masks</h2>" in page
+    assert page.count("pictures/rough-") == 3, "random weights segment nothing well"
     assert "<th>mask AP</th>" in page.replace(' class="number"', "")
     assert "tiny-sam (SAM, weights" in page
 

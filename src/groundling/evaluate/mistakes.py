@@ -5,7 +5,7 @@
 import heapq
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import count
+from itertools import chain, count
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from groundling.evaluate.found import Found
 from groundling.evaluate.protocol import EvaluationProtocol
 from groundling.evaluate.questions import asked_labels
 from groundling.evaluate.recall import HIT_IOU, overlaps
+from groundling.structures.masks import Masks
 
 KINDS = {
     "invented": "nothing of that name is there, but the score is high",
@@ -22,10 +23,14 @@ KINDS = {
     "misplaced": "the box overlaps its object by an IoU of less than 0.5",
     "missed": "no box of that name overlaps the object by an IoU of 0.5, or only one with a low score",
     "wrong": "the best box for the phrase overlaps what it means by an IoU of less than 0.5",
+    "rough": "the segmenter's mask of the true box overlaps the true mask by little",
 }
 """Kinds of mistakes and what they mean."""
 
 NEAR_IOU = 0.1
+ROUGH_IOU = 0.75
+"""A mask with a lower IoU is seen to be wrong at once."""
+
 MOST_OF_A_KIND = 3
 MOST_WRONG = 12
 MOST_BOXES = 50
@@ -40,11 +45,12 @@ class Mistake:
         kind: one of KINDS.
         index: number of the picture in the data set.
         key: name of the picture.
-        label: what was found, or what was missed.
-        score: of the box; 0 where there is none.
+        label: what was found, missed or segmented.
+        score: of the box; 0 where there is none. Of a rough mask its IoU with the true one.
         truth_xyxy: the object [4] that is meant, missed, misplaced or misnamed; None where there is none.
         truth_label: its label; empty where there is none.
         found_xyxy: the box [4] that was found; None where there is none.
+        mask: the rough mask alone; None where it is a box that is wrong.
     """
 
     kind: str
@@ -55,6 +61,7 @@ class Mistake:
     truth_xyxy: NDArray[np.float32] | None = None
     truth_label: str = ""
     found_xyxy: NDArray[np.float32] | None = None
+    mask: Masks | None = None
 
 
 def find_mistakes(
@@ -62,7 +69,8 @@ def find_mistakes(
 ) -> list[Mistake]:
     """Return the worst mistakes of each kind, at most one of a kind in a picture.
 
-    Boxes are the worse the higher they score, missed objects the lower the best box on them scores.
+    Boxes are the worse the higher they score, missed objects the lower the best box on them scores, masks the lower
+    their IoU.
 
     Args:
         dataset: where the records are from.
@@ -75,7 +83,9 @@ def find_mistakes(
         if protocol.metric == "recall":
             mistakes = _wrong_phrases(record, found)
         else:
-            mistakes = _wrong_boxes(record, found, asked_labels(record, dataset.names, protocol))
+            mistakes = chain(
+                _wrong_boxes(record, found, asked_labels(record, dataset.names, protocol)), _rough_masks(record, found)
+            )
         best: dict[str, tuple[float, Mistake]] = {}
         for badness, mistake in mistakes:
             if mistake.kind not in best or badness > best[mistake.kind][0]:
@@ -147,6 +157,16 @@ def _missed(record: Record, found: Found, own_NM: NDArray[np.float32]) -> Iterat
         box = found.boxes_xyxy[hits[0]] if len(hits) else None
         name = _label_of(record, place)
         yield -score, Mistake("missed", found.index, record.key, name, score, record.boxes_xyxy[place], name, box)
+
+
+def _rough_masks(record: Record, found: Found) -> Iterator[tuple[float, Mistake]]:
+    if record.masks is None or found.true_box_masks is None:
+        return
+    for place in np.flatnonzero(~record.crowd_N).tolist():
+        mask = found.true_box_masks[[place]]
+        iou, name = float(mask.iou(record.masks[[place]]).item()), _label_of(record, place)
+        if iou < ROUGH_IOU:
+            yield -iou, Mistake("rough", found.index, record.key, name, iou, record.boxes_xyxy[place], name, mask=mask)
 
 
 def _label_of(record: Record, place: int) -> str:

@@ -141,13 +141,19 @@ def _mistakes(folder: Path, dataset: Dataset, mistakes: Sequence[Mistake]) -> li
             name = f"{PICTURES}/{kind}-{number}.png"
             save_picture(draw_mistake(dataset[mistake.index].open(), mistake), folder / name)
             caption = f"{mistake.key}: {mistake.label}"
-            caption += f", score {mistake.score:.2f}" if mistake.found_xyxy is not None else ", not found"
+            caption += f", {_how_bad(mistake)}"
             if mistake.truth_label not in ("", mistake.label):
                 caption += f"; it is: {mistake.truth_label}"
             parts.append(
                 f'<figure><img src="{name}" alt="{escape(caption)}"><figcaption>{escape(caption)}</figcaption></figure>'
             )
     return parts
+
+
+def _how_bad(mistake: Mistake) -> str:
+    if mistake.mask is not None:
+        return f"IoU {mistake.score:.2f}"
+    return "not found" if mistake.found_xyxy is None else f"score {mistake.score:.2f}"
 
 
 def draw_mistake(picture: Image.Image, mistake: Mistake) -> Image.Image:
@@ -163,6 +169,7 @@ def draw_mistake(picture: Image.Image, mistake: Mistake) -> Image.Image:
         boxes.append(mistake.found_xyxy * factor)
         colors.append(FOUND_COLOR)
         captions.append((f"found: {mistake.label}", f"{mistake.score:.2f}"))
+    mask = None if mistake.mask is None else mistake.mask.resized(shown.size)
     return draw_boxes(
-        shown, np.array(boxes, np.float32), np.array(colors, np.int64), captions, image_wh=(shown.width, shown.height)
+        shown, np.array(boxes, np.float32), np.array(colors, np.int64), captions, image_wh=shown.size, masks=mask
     )
