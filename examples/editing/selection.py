@@ -10,12 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from groundling import Detections, GroundedSam, GroundlingError, ImageError
+from groundling import Detections, GroundedSam, GroundlingError, ImageError, MaskOptions
 from groundling.pictures.drawing import save_picture
 from groundling.pictures.reading import open_picture
 from groundling.postprocess.select import THRESHOLD
 
 NOTHING_FOUND, MISTAKE = 1, 2
+SPECK = 50
 
 Recipe = Callable[[argparse.Namespace, Image.Image, Detections], None]
 
@@ -29,6 +30,13 @@ def options(document: str | None) -> argparse.ArgumentParser:
     parser.add_argument("--model", default="groundling/nano", help="detector: a folder or a hub id")
     parser.add_argument("--sam", help="segmenter: a folder or a hub id; needed with another --model")
     parser.add_argument("--threshold", type=between(0, 1), default=THRESHOLD, help="0 to 1; less finds more")
+    parser.add_argument(
+        "--drop-islands",
+        type=int,
+        default=SPECK,
+        metavar="PIXELS",
+        help="drop parts of masks with fewer pixels, which mostly lie on other things; the largest always stays",
+    )
     return parser
 
 
@@ -52,7 +60,9 @@ def run(recipe: Recipe, given: argparse.Namespace) -> int:
     """Find what the labels name and hand it to a recipe; return the exit status."""
     try:
         picture = open_picture(given.image)
-        found = GroundedSam.from_pretrained(given.model, given.sam)(picture, given.labels, threshold=given.threshold)
+        masks = MaskOptions(drop_islands=given.drop_islands)
+        sam = GroundedSam.from_pretrained(given.model, given.sam)
+        found = sam(picture, given.labels, threshold=given.threshold, masks=masks)
         for item in found:
             print(f"{item.label}  {item.score:.2f}")
         missing = [label for label in given.labels if label not in {item.label for item in found}]

@@ -83,6 +83,41 @@ def test_there_and_back(tmp_path, capsys):
     assert run([*again, "--overwrite"]) == 0
 
 
+def test_masks_that_are_missing_are_listed(tmp_path, capsys):
+    """The command that the first such error names."""
+    file = coco_folder(tmp_path)
+    assert run(["data", "convert", str(file), str(tmp_path / "out"), "--to", "yolo", "--masks"]) == 2
+    err = capsys.readouterr().err
+    assert "annotations[0] (id 1): the segmentation is missing" in err
+    assert "`groundling data check --masks` lists everything at once" in err
+    assert run(["data", "check", str(file)]) == 0
+    assert "nothing is wrong" in capsys.readouterr().out
+    assert run(["data", "check", str(file), "--masks"]) == 1
+    out = capsys.readouterr().out
+    assert out.count("missing or damaged mask") == 3
+    assert "3 errors, 0 warnings" in out
+
+
+def test_masks_of_yolo_are_converted(tmp_path, capsys):
+    text(tmp_path / "set" / "data.yaml", "names: [dog]\ntrain: images\n")
+    picture(tmp_path / "set" / "images" / "a.jpg")
+    text(tmp_path / "set" / "labels" / "a.txt", "0 .25 .2 .5 .2 .5 .4 .25 .4\n")
+    assert run(["data", "check", str(tmp_path / "set"), "--masks"]) == 0
+    assert run(["data", "convert", str(tmp_path / "set"), str(tmp_path / "out"), "--to", "coco", "--masks"]) == 0
+    assert capsys.readouterr().err == ""
+    (one,) = json.loads((tmp_path / "out" / "annotations.json").read_text())["annotations"]
+    assert (one["segmentation"]["size"], one["area"]) == ([30, 40], 10 * 6)
+
+
+def test_the_help_does_not_speak_of_other_arguments(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "250")
+    for verb in (["data", "check"], ["data", "convert"], ["calibrate"]):
+        assert run([*verb, "--help"]) == 0
+        shown = " ".join(capsys.readouterr().out.replace("│", " ").split())
+        assert "Format of the data set; else it is recognised." in shown
+        assert verb == ["calibrate"] or "COCO, LVIS, YOLO: " in shown
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -91,6 +126,14 @@ def test_there_and_back(tmp_path, capsys):
         pytest.param(["check", "c.json", "--format", "kitti"], "Invalid value for '--format'", id="format"),
         pytest.param(
             ["check", "c.json", "--split", "val"], "format 'coco' has no key 'split'", id="another format's option"
+        ),
+        pytest.param(
+            ["check", "c.json", "--format", "voc", "--masks"], "but the data set is voc, which is read with", id="masks"
+        ),
+        pytest.param(
+            ["convert", "c.json", "out", "--format", "voc", "--to", "yolo", "--masks"],
+            "Leave masks (--masks) out, or give the COCO file",
+            id="convert masks",
         ),
         pytest.param(["convert", "c.json", "out"], "Missing option '--to'", id="no layout"),
         pytest.param(

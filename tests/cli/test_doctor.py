@@ -14,7 +14,7 @@ from groundling import __version__
 from groundling.cli import installation
 from groundling.cli.doctor import doctor
 from groundling.cli.main import run
-from groundling.files import BUNDLED_MODEL
+from groundling.files import BUNDLED_MODEL, BUNDLED_SEGMENTER
 from groundling.ops.deformable_attention import bag
 
 
@@ -36,8 +36,8 @@ def test_facts(capsys):
     assert cpu["name"]
     used = {one["device"]: one["implementation"] for one in found["deformable_attention"]}
     assert used["cpu"] == "bag"
-    assert found["bundled_model"]["name"] == BUNDLED_MODEL
-    assert found["bundled_model"]["weight_bytes"] > 1e6
+    assert [model["name"] for model in found["bundled_models"]] == [BUNDLED_MODEL, BUNDLED_SEGMENTER]
+    assert all(model["weight_bytes"] > 1e6 for model in found["bundled_models"])
     assert (found["checks"], found["problems"]) == (None, [])
 
 
@@ -138,7 +138,7 @@ def test_a_package_that_is_missing(capsys, monkeypatch):
 
 
 def test_a_bundled_model_that_is_missing(capsys, monkeypatch, tmp_path):
-    monkeypatch.setattr(installation, "BUNDLED_MODEL", str(tmp_path))
+    monkeypatch.setattr(installation, "BUNDLED", ("groundling/nano", str(tmp_path)))
     assert run(["doctor"]) == 1
     assert "are missing. Install groundling again." in capsys.readouterr().err
 

@@ -14,7 +14,7 @@ def test_no_names():
 
 
 def test_a_folder_is_its_pictures_by_name(tmp_path):
-    for name in ("b.JPG", "a.png", "note.txt", "c.webp", "a.detected.png", "._a.png", ".d.png"):
+    for name in ("b.JPG", "a.png", "note.txt", "c.webp", "a.detected.png", "a.segmented.png", "._a.png", ".d.png"):
         (tmp_path / name).touch()
     (tmp_path / "inner.png").mkdir()
     assert find_pictures([str(tmp_path), "missing.png"]) == [
@@ -55,6 +55,11 @@ def test_choose_outputs(pictures, out, expected, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     chosen = choose_outputs([Path(p) for p in pictures], out)
     assert chosen == [Path(p) for p in expected]
+
+
+def test_standard_output_takes_no_picture():
+    with pytest.raises(ImageError, match="--out - is standard output"):
+        choose_outputs([Path("a.jpg")], "-")
 
 
 def test_an_existing_folder_may_look_like_a_file(tmp_path):

@@ -269,6 +269,31 @@ def test_masks_and_cutouts_do_not_replace_each_other(folder, capsys, first, seco
     assert {path.name: path.read_bytes() for path in Path("things/scene").iterdir()} == before
 
 
+def test_things_of_another_picture_are_not_replaced(folder, capsys):
+    (folder / "other").mkdir()
+    shutil.copy("scene.png", "other/scene.png")
+    assert segment("scene.png", "--cutouts", "things") == 0
+    before = {path.name: path.read_bytes() for path in Path("things/scene").iterdir()}
+    capsys.readouterr()
+    assert segment("other/scene.png", "--cutouts", "things") == 2
+    assert "holds what was made of 'scene.png', which would be replaced by" in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in Path("things/scene").iterdir()} == before
+    Path("scene.png").unlink()  # moved, perhaps
+    assert segment("other/scene.png", "--cutouts", "things") == 0
+
+
+def test_a_cutout_can_be_laid_back(folder):
+    assert segment("scene.png", "--cutouts", "cut") == 0
+    listed = json.loads(Path("cut/scene/things.json").read_text(encoding="utf-8"))["things"]
+    assert len(listed) > 0
+    for thing in listed:
+        cut, (left, top, right, bottom) = opened(f"cut/scene/{thing['file']}"), thing["mask_box_xyxy"]
+        inside = cut[..., 3] > 0
+        assert inside.sum() == thing["mask_area"] > 0
+        assert 0 <= thing["mask_score"] <= 1
+        assert (cut[..., :3] == np.asarray(SCENE.image)[top:bottom, left:right])[inside].all()
+
+
 def test_masks_may_be_made_again(folder):
     for _ in range(2):
         assert segment("scene.png", "--masks", "masks", "--cutouts", "cut") == 0

@@ -1,12 +1,14 @@
 """A check finds everything at once, and a good data set is good."""
 
+import sys
+
 import pytest
 from PIL import Image
 
 from data.small_sets import as_json, as_lines, coco, coco_folder, detection, flickr_folder, grounding, picture, text
 from groundling.data.check import check_dataset, inspect_dataset
 from groundling.data.problems import Kind, Place, StopAtFirst
-from groundling.errors import ConfigError
+from groundling.errors import ConfigError, DatasetError, MissingExtraError
 
 
 def kinds(problems):
@@ -151,3 +153,84 @@ def test_files_that_are_not_there(tmp_path):
 
 def test_warnings_do_not_stop_a_reader():
     StopAtFirst().add(Kind.BOX_EMPTY, Place("x"), "it is small.")
+
+
+SQUARE = [[2, 3, 12, 3, 12, 20, 2, 20]]
+
+
+def segmented(folder, *segmentations, **changes):
+    """The data set `coco` with these segmentations; what is None has no such key."""
+    annotations = [
+        one if mask is None else one | {"segmentation": mask}
+        for one, mask in zip(coco()["annotations"], segmentations, strict=True)
+    ]
+    return coco_folder(folder, annotations=annotations, **changes)
+
+
+def of_masks(problems):
+    return [(problem.spot, problem.cause) for problem in problems if problem.kind is Kind.MASK]
+
+
+def test_every_missing_or_damaged_mask_is_listed_at_once(tmp_path):
+    file = segmented(tmp_path, None, {"size": [30, 40], "counts": [1199]}, [[1, 2, 3, 4]])
+    assert check_dataset(file) == []  # masks are looked at only where they are asked for
+    report = inspect_dataset(file, masks=True)
+    assert [problem.severity for problem in report.problems] == ["error"] * 3
+    (first, missing), (second, damaged), (third, short) = of_masks(report.problems)
+    assert (first, second, third) == tuple(f"annotations[{n}] (id {id_})" for n, id_ in enumerate((1, 4, 2)))
+    assert "the segmentation is missing. It must be" in missing
+    assert "run lengths of mask 0 are damaged" in damaged
+    assert "is not a list of three or more pairs" in short
+    assert report.counts == inspect_dataset(file).counts
+    assert report.counts.objects == 3
+
+
+def test_a_good_data_set_with_masks(tmp_path):
+    assert check_dataset(segmented(tmp_path, SQUARE, SQUARE, SQUARE), masks=True) == []
+
+
+def test_problems_are_said_once_with_masks_too(tmp_path):
+    """A picture whose size nobody says, an unknown category, and a mask that is missing all the same."""
+    file = segmented(tmp_path, SQUARE, None, SQUARE, images=[{"id": 7, "file_name": "none.jpg"}])
+    problems = check_dataset(file, masks=True)
+    assert kinds(problems) == sorted([Kind.MASK, Kind.PICTURE_MISSING])
+    content = coco(categories=[{"id": 90, "name": "cat"}])
+    (tmp_path / "images" / "b.png").unlink()
+    plain = kinds(check_dataset(as_json(tmp_path / "annotations.json", content)))
+    assert plain == sorted([Kind.UNKNOWN_CATEGORY, Kind.PICTURE_MISSING])
+    assert kinds(check_dataset(tmp_path / "annotations.json", masks=True)) == sorted([*plain, Kind.MASK, Kind.MASK])
+
+
+def test_masks_of_lvis_and_yolo_are_looked_at(tmp_path):
+    images = [one | {"neg_category_ids": []} for one in coco()["images"]]
+    found = of_masks(check_dataset(segmented(tmp_path, SQUARE, None, None, images=images), masks=True))
+    assert [spot for spot, _ in found] == ["annotations[1] (id 4)", "annotations[2] (id 2)"]
+    text(tmp_path / "yolo" / "data.yaml", "names: [dog]\ntrain: images\n")
+    picture(tmp_path / "yolo" / "images" / "a.jpg")
+    text(tmp_path / "yolo" / "labels" / "a.txt", "0 .1 .1 .5 .1 .5 .5\n0 .5 .5 .1 .1\n0 .1 .1 .5 .1 .5 9\n")
+    problems = [problem for problem in check_dataset(tmp_path / "yolo", masks=True) if problem.kind is Kind.MASK]
+    assert [problem.spot for problem in problems] == ["line 2", "line 3"]
+    assert {problem.file for problem in problems} == {str(tmp_path / "yolo" / "labels" / "a.txt")}
+    assert of_masks(check_dataset(tmp_path / "yolo")) == []
+
+
+def test_masks_of_other_formats_are_refused(tmp_path):
+    file = as_lines(tmp_path / "x.jsonl", detection())
+    with pytest.raises(DatasetError, match="but the data set is odvg, which is read with boxes only"):
+        check_dataset(file, masks=True)
+    assert check_dataset({"format": "scenes", "size": 64, "count": 1}, masks=True) == []
+
+
+def test_polygons_are_not_checked_without_their_package(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "faster_coco_eval.core", None)
+    with pytest.raises(MissingExtraError, match=r"groundling\[eval\]"):
+        check_dataset(segmented(tmp_path, SQUARE, SQUARE, SQUARE), masks=True)
+
+
+def test_the_first_error_says_how_to_see_all_of_its_sort():
+    with pytest.raises(
+        DatasetError, match=r"^x: it is wrong\. \(`groundling data check` lists everything at once\.\)$"
+    ):
+        StopAtFirst().add(Kind.FIELD, Place("x"), "it is wrong.")
+    with pytest.raises(DatasetError, match=r"\(`groundling data check --masks` lists everything at once\.\)$"):
+        StopAtFirst().add(Kind.MASK, Place("x"), "it is wrong.")

@@ -12,11 +12,12 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
-from groundling import Detections, GroundedSam, Masks
+from groundling import Detections, GroundedSam, MaskOptions, Masks
 from groundling.data.scenes import make_scene
 
 FOLDER = Path(__file__).parents[2] / "examples" / "editing"
@@ -239,8 +240,9 @@ def scene(tmp_path: Path) -> Path:
 
 
 def true_mask(recipes: Any, labels: list[str]) -> np.ndarray:
-    """What the bundled detector and segmenter say belongs to the labels."""
-    found = recipes.selection.GroundedSam.from_pretrained("groundling/nano", None)(SCENE, labels)
+    """What the bundled detector and segmenter say belongs to the labels, without specks."""
+    sam = recipes.selection.GroundedSam.from_pretrained("groundling/nano", None)
+    found = sam(SCENE, labels, masks=MaskOptions(drop_islands=recipes.selection.SPECK))
     assert {item.label for item in found} == set(labels)
     assert found.masks is not None
     return found.masks.to_array().any(axis=0)
@@ -280,6 +282,15 @@ def test_every_recipe_runs_with_the_bundled_models(recipes: Any, scene: Path, tm
     assert "brown house  0." in said.out
     assert "not found" not in said.err
     assert not list(tmp_path.glob("**/.*"))
+
+
+@pytest.mark.parametrize(("options", "parts"), [([], 1), (["--drop-islands", "0"], 3)])
+def test_specks_on_other_things_are_dropped(recipes: Any, tmp_path: Path, options: list[str], parts: int) -> None:
+    """The mask of the house has two specks on the bolt beside it."""
+    words = [str(SCENE), "--labels", "brown house", "--threshold", "0.7", *options, "--out", str(tmp_path / "cut.png")]
+    assert recipes.background.main(words) == 0
+    inside = (read(tmp_path / "cut.png")[..., 3] > 127).astype(np.uint8)
+    assert cv2.connectedComponents(inside)[0] - 1 == parts
 
 
 def test_the_commands_of_the_document_run(recipes: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -121,15 +121,15 @@ def test_other_masks_are_not_mixed(quick, segmenter, photos, tmp_path):
 
     label()
     other = load_segmenter(write_segmenter("sam", tmp_path / "other", seed=12), device="cpu")
-    with pytest.raises(DatasetError, match=r"segmenter was \"[0-9a-f-]+\" and is now \"[0-9a-f-]+\""):
+    with pytest.raises(DatasetError, match=r"segmenter \(--sam\) was \"[0-9a-f-]+\" and is now \"[0-9a-f-]+\""):
         label(segmenter=other)
     folder = write_segmenter("sam", tmp_path / "same weights")  # as the fixture's
     config = json.loads((folder / "config.json").read_text())
     config["vision_config"]["layer_norm_eps"] = 0.1
     (folder / "config.json").write_text(json.dumps(config))
-    with pytest.raises(DatasetError, match=r"segmenter was \"[0-9a-f-]+\" and is now \"[0-9a-f-]+\""):
+    with pytest.raises(DatasetError, match=r"segmenter \(--sam\) was \"[0-9a-f-]+\" and is now \"[0-9a-f-]+\""):
         label(segmenter=load_segmenter(folder, device="cpu"))
-    with pytest.raises(DatasetError, match=r"segmenter was \"[0-9a-f-]+\" and is now null"):
+    with pytest.raises(DatasetError, match=r"segmenter \(--sam\) was \"[0-9a-f-]+\" and is now null"):
         label(segmenter=None)
     with pytest.raises(DatasetError, match="masks drop_islands was 0 and is now 9"):
         label(settings(masks=MaskOptions(drop_islands=9)))

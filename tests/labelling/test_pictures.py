@@ -19,7 +19,7 @@ def touch(folder, *names):
     ("names", "recursive", "found"),
     [
         pytest.param(["b.png", "a.JPG", "c.txt", ".d.png"], False, ["a.JPG", "b.png"], id="only pictures, by name"),
-        pytest.param(["a.png", "a.detected.png"], False, ["a.png"], id="not what detect has drawn"),
+        pytest.param(["a.png", "a.detected.png", "a.segmented.png"], False, ["a.png"], id="not what was drawn"),
         pytest.param(["a.png", "in/b.png"], False, ["a.png"], id="not in folders"),
         pytest.param(["a.png", "in/b.png", "in/c/d.png"], True, ["a.png", "in/b.png", "in/c/d.png"], id="in folders"),
         pytest.param(["a.png", ".git/b.png"], True, ["a.png"], id="hidden folders"),

@@ -96,6 +96,15 @@ def test_what_is_above_0_is_inside(kind):
     assert Masks.from_array(np.array([[[-1.0, 0.0, 0.5]]])).to_array().tolist() == [[[False, False, True]]]
 
 
+def test_the_first_mask_says_how_large_the_picture_is():
+    masks = Masks.from_array(three())
+    assert Masks.from_coco(masks.to_coco()) == masks
+    with pytest.raises(DatasetError, match=r"how large the picture is\. Give image_wh"):
+        Masks.from_coco([])
+    with pytest.raises(DatasetError, match="two"):
+        Masks.from_coco([{"size": [3], "counts": "0"}])
+
+
 def test_run_lengths_as_lists_and_bytes():
     lists = [{"size": [3, 5], "counts": [4, 2, 1, 2, 1, 2, 3]}]
     packed = [{"size": [3, 5], "counts": coco_counts(three()[0]).encode()}]

@@ -48,7 +48,7 @@ class WrittenFormat(StrEnum):
 
 Annotations = Annotated[str, typer.Argument(metavar="DATASET", help="Annotation file, or folder of a data set.")]
 Images = Annotated[str | None, typer.Option("--images", metavar="FOLDER", help="Folder of the pictures.")]
-ReadFormat = Annotated[Format | None, typer.Option("--format", help="Format of DATASET; else it is recognised.")]
+ReadFormat = Annotated[Format | None, typer.Option("--format", help="Format of the data set; else it is recognised.")]
 LabelMap = Annotated[str | None, typer.Option("--label-map", metavar="FILE", help="ODVG: names of the label numbers.")]
 Split = Annotated[str | None, typer.Option("--split", help="refcoco, flickr, yolo, voc: train, val, testA, ...")]
 Instances = Annotated[
@@ -75,6 +75,9 @@ def check(  # noqa: PLR0913  (one parameter for each option)
     split: Split = None,
     instances: Instances = None,
     quick: Annotated[bool, typer.Option("--quick", help="Read only the headers of the pictures.")] = False,
+    masks: Annotated[
+        bool, typer.Option("--masks", help="COCO, LVIS, YOLO: look at the masks too; every object must have one then.")
+    ] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 for warnings, too.")] = False,
     json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write everything as JSON.")] = None,
 ) -> int:
@@ -86,7 +89,7 @@ def check(  # noqa: PLR0913  (one parameter for each option)
 
     spec = _spec(annotations, images, format_, label_map, split, instances)
     with counted("checking pictures", "pictures") as advance:
-        report = inspect_dataset(spec, decode=not quick, progress=advance)
+        report = inspect_dataset(spec, decode=not quick, masks=masks, progress=advance)
     if json_file is not None:
         _write_json(json_file, annotations, report)
     _print(report)
@@ -106,7 +109,7 @@ def convert(  # noqa: PLR0913  (one parameter for each option)
     copy: Annotated[bool, typer.Option("--copy", help="Copy the pictures; else they are linked.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a data set at DST.")] = False,
     masks: Annotated[
-        bool, typer.Option("--masks", help="COCO, LVIS: read masks too; every object must have one then.")
+        bool, typer.Option("--masks", help="COCO, LVIS, YOLO: read masks too; every object must have one then.")
     ] = False,
     polygons: PolygonsOption = False,
 ) -> None:

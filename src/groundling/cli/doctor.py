@@ -85,9 +85,9 @@ def _rows(facts: dict[str, Any]) -> list[tuple[str, str]]:
     for used in facts["deformable_attention"]:
         words = f"{used['implementation']} on {used['device']} ({used['reason']})"
         rows.append(("deformable attention", words))
-    model = facts["bundled_model"]
-    size = model["weight_bytes"]
-    rows.append(("bundled model", f"{model['name']}: " + ("missing" if size is None else f"{size / 1e6:.1f} MB")))
+    for model in facts["bundled_models"]:
+        size = model["weight_bytes"]
+        rows.append(("bundled model", f"{model['name']}: " + ("missing" if size is None else f"{size / 1e6:.1f} MB")))
     return rows
 
 

@@ -26,7 +26,7 @@ from groundling.cli.options import (
     choose_labels,
     load_detector,
 )
-from groundling.cli.pictures import DRAWN, choose_outputs, choose_pictures
+from groundling.cli.pictures import DETECTED, choose_outputs, choose_pictures
 from groundling.cli.progress import progress_bar
 from groundling.cli.status import PROBLEM
 from groundling.cli.stdout import allow_any_letter
@@ -125,7 +125,7 @@ def _choose_names(given: Sequence[str], pictures: Sequence[Path], out: str) -> l
         raise ImageError(
             f"--out {out!r} is the folder that is read, and the next run would read what this one writes. Name another."
         )
-    return [path.with_name(path.name.removesuffix(DRAWN)) for path in choose_outputs(pictures, f"{place}/")]
+    return [path.with_name(path.name.removesuffix(DETECTED)) for path in choose_outputs(pictures, f"{place}/")]
 
 
 def _write(found: "Explanation", output: Path, kind: "MapKind") -> Iterator[Path]:

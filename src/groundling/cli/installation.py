@@ -11,11 +11,13 @@ import torch
 
 from groundling import __version__
 from groundling.errors import CheckpointError
-from groundling.files import BUNDLED_MODEL, locate
+from groundling.files import BUNDLED_MODEL, BUNDLED_SEGMENTER, locate
 from groundling.ops.deformable_attention import implementation
 
 INSTRUCTIONS = ("avx512_bf16", "avx512_fp16", "amx_bf16", "amx_fp16", "amx_int8")
 """What a CPU may have for half precision and int8 beyond its vector width."""
+
+BUNDLED = (BUNDLED_MODEL, BUNDLED_SEGMENTER)
 
 DEVELOPMENT = {"test", "dev"}
 """Extras that no feature needs."""
@@ -37,7 +39,7 @@ def installation_facts() -> dict[str, Any]:
         * `devices`: one entry for each device that torch can use.
         * `torch_cuda`: the version of CUDA that torch is built for.
         * `deformable_attention`: the implementation for each device, and why; the same for all dtypes.
-        * `bundled_model`: its name, and the size of its weights in bytes.
+        * `bundled_models`: the name of each, and the size of its weights in bytes.
     """
     devices = _devices()
     return {
@@ -49,7 +51,7 @@ def installation_facts() -> dict[str, Any]:
         "torch_cuda": torch.version.cuda,
         "devices": devices,
         "deformable_attention": [_attention(device["device"]) for device in devices],
-        "bundled_model": {"name": BUNDLED_MODEL, "weight_bytes": _size_of_bundled_model()},
+        "bundled_models": [{"name": name, "weight_bytes": _size_of(name)} for name in BUNDLED],
     }
 
 
@@ -57,8 +59,9 @@ def installation_problems(facts: dict[str, Any]) -> list[str]:
     """Say what keeps groundling from working, each in a sentence."""
     missing = [name for name, found in facts["packages"].items() if found is None and name != "triton"]
     problems = [f"The package {name!r}, which groundling needs, is not installed." for name in missing]
-    if facts["bundled_model"]["weight_bytes"] is None:
-        problems.append(f"The files of {BUNDLED_MODEL} are missing. Install groundling again.")
+    for model in facts["bundled_models"]:
+        if model["weight_bytes"] is None:
+            problems.append(f"The files of {model['name']} are missing. Install groundling again.")
     return problems
 
 
@@ -143,8 +146,8 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _size_of_bundled_model() -> int | None:
+def _size_of(model: str) -> int | None:
     try:
-        return locate(BUNDLED_MODEL).require("model.safetensors").stat().st_size
+        return locate(model).require("model.safetensors").stat().st_size
     except (CheckpointError, OSError):
         return None

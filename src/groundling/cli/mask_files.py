@@ -15,7 +15,7 @@ from groundling.errors import CheckpointError, ImageError
 from groundling.files import read_json, write_json
 from groundling.pictures.drawing import save_picture
 from groundling.pictures.folders import thing_name
-from groundling.structures.mask_pictures import cutouts
+from groundling.structures.mask_pictures import cutouts, masks_of
 
 if TYPE_CHECKING:
     from groundling.structures.detections import Detections
@@ -28,16 +28,18 @@ MASKS, CUTOUTS = "groundling segment --masks", "groundling segment --cutouts"
 """What has made a folder; the one does not replace what the other has written."""
 
 
-def check_thing_folder(folder: Path, made_by: str, pictures: Sequence[Path]) -> None:
+def check_thing_folder(folder: Path, made_by: str, picture: Path, pictures: Sequence[Path]) -> None:
     """Find out whether the folder of one picture's things is new or was made by groundling.
 
     Args:
         folder: where things would be written.
         made_by: MASKS or CUTOUTS.
+        picture: whose things they are.
         pictures: all that are read.
 
     Raises:
-        ImageError: it is a file, holds one of the pictures or something that was made otherwise, or may not be changed.
+        ImageError: it is a file, holds one of the pictures, something that was made otherwise or the things of another
+            picture, or may not be changed.
     """
     if not folder.exists():
         return
@@ -52,7 +54,11 @@ def check_thing_folder(folder: Path, made_by: str, pictures: Sequence[Path]) -> 
                 f"{str(folder)!r} holds {own!r} and was not made by groundling, so nothing is written there. "
                 "Give another folder."
             )
-    _listed(folder, made_by)
+    if _listed(folder, made_by) and (other := _other_picture(folder, picture)) is not None:
+        raise ImageError(
+            f"{str(folder)!r} holds what was made of {other!r}, which would be replaced by that of {str(picture)!r}. "
+            "Give another folder."
+        )
     check_writable(folder)
 
 
@@ -123,6 +129,7 @@ def _refuse_others(folder: Path, earlier: frozenset[str], now: set[str]) -> None
 
 
 def _description(found: "Detections", names: Sequence[str], maps: Sequence[str]) -> dict[str, Any]:
+    masks = masks_of(found, "to describe")
     things = [
         {
             "number": number,
@@ -130,6 +137,9 @@ def _description(found: "Detections", names: Sequence[str], maps: Sequence[str])
             "label": item.label,
             "score": round(item.score, 4),
             "box_xyxy": [round(side, 2) for side in item.box_xyxy],
+            "mask_score": None if item.mask_score is None else round(item.mask_score, 4),
+            "mask_area": int(masks.areas[number - 1]),
+            "mask_box_xyxy": masks.boxes_xyxy[number - 1].astype(int).tolist(),
         }
         for number, (name, item) in enumerate(zip(names, found, strict=True), 1)
     ]
@@ -162,6 +172,15 @@ def _listed(folder: Path, made_by: str) -> frozenset[str]:
     if made != made_by:
         raise ImageError(f"{str(path)!r} was made by {made}, so {made_by} writes nothing there. Give another folder.")
     return frozenset(names)
+
+
+def _other_picture(folder: Path, picture: Path) -> str | None:
+    """Return the picture that a folder's things are of, if it is still there and is another one."""
+    source = read_json(folder / LIST).get("image")
+    if not isinstance(source, str) or not picture.exists():
+        return None
+    read = Path(source)
+    return source if read.is_file() and not read.samefile(picture) else None
 
 
 def _is_name(value: object) -> bool:

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from groundling.errors import ImageError
-from groundling.pictures.folders import DRAWN, PICTURE_ENDINGS, is_picture
+from groundling.pictures.folders import DETECTED, PICTURE_ENDINGS, is_picture
 
-__all__ = ["DRAWN", "check_writable", "choose_outputs", "choose_pictures", "find_pictures"]
+__all__ = ["DETECTED", "check_writable", "choose_outputs", "choose_pictures", "find_pictures"]
 
 WRITABLE = PICTURE_ENDINGS - {".gif"}
 
@@ -54,18 +54,21 @@ def find_pictures(names: Sequence[str]) -> list[Path]:
     return found
 
 
-def choose_outputs(pictures: Sequence[Path], out: str | None) -> list[Path]:
+def choose_outputs(pictures: Sequence[Path], out: str | None, ending: str = DETECTED) -> list[Path]:
     """Choose for each picture where the annotated one goes, no two to one place and none onto its source.
 
     Args:
         pictures: what was read.
         out: a picture's path for one picture, otherwise a folder, as anything with a slash at the end; None is the
             current folder.
+        ending: of names in a folder.
 
     Raises:
         ImageError: the place cannot be written, or `out` names one picture for several, the picture that is read, or an
             ending that cannot be written.
     """
+    if out == "-":
+        raise ImageError("--out - is standard output, where no picture is written. Give a path such as a.png.")
     place = Path(out or "").expanduser()
     is_folder = out is None or out.endswith(("/", os.sep)) or place.is_dir() or not place.suffix
     if not is_folder:
@@ -78,10 +81,10 @@ def choose_outputs(pictures: Sequence[Path], out: str | None) -> list[Path]:
     taken: set[Path] = set()
     chosen = []
     for picture in pictures:
-        path = place / f"{picture.stem}{DRAWN}"
+        path = place / f"{picture.stem}{ending}"
         number = 2
         while path in taken:
-            path = place / f"{picture.stem}-{number}{DRAWN}"
+            path = place / f"{picture.stem}-{number}{ending}"
             number += 1
         taken.add(path)
         chosen.append(path)

@@ -1,4 +1,4 @@
-"""What `groundling detect` prints: results on stdout, everything else on stderr."""
+"""What `groundling detect` and `segment` print: results on stdout, everything else on stderr."""
 
 import sys
 from dataclasses import replace
@@ -21,15 +21,21 @@ PIPE_WIDTH = 200  # columns of a table that goes into a file or another program
 class Report:
     """Prints results as they come (JSON Lines) or as one table at the end, and shows the progress.
 
+    Args:
+        count: number of pictures.
+        as_json: print JSON Lines.
+        with_masks: what is found has masks; the table says how good and how large they are.
+
     Attributes:
         failures: number of pictures that could not be used.
     """
 
-    def __init__(self, *, count: int, as_json: bool) -> None:
+    def __init__(self, *, count: int, as_json: bool, with_masks: bool = False) -> None:
         self.failures = 0
         allow_any_letter(as_json=as_json)
         self._as_json = as_json
-        self._table = Table("picture", "label", "score", "left", "top", "right", "bottom")
+        about_masks = ("mask", "area") if with_masks else ()
+        self._table = Table("picture", "label", "score", *about_masks, "left", "top", "right", "bottom")
         for column in self._table.columns:
             column.overflow = "fold"  # nothing is cut
         for column in self._table.columns[2:]:
@@ -59,8 +65,12 @@ class Report:
         self._written += [path for path in written if path is not None]
         if len(found) == 0:
             self._table.add_row(name, "nothing found")
-        for item in found:
-            self._table.add_row(name, item.label, f"{item.score:.2f}", *(f"{x:.1f}" for x in item.box_xyxy))
+        areas = None if found.masks is None else found.masks.areas
+        for row, item in enumerate(found):
+            numbers = [f"{item.score:.2f}"]
+            if areas is not None and item.mask_score is not None:
+                numbers += [f"{item.mask_score:.2f}", f"{areas[row]:,}"]
+            self._table.add_row(name, item.label, *numbers, *(f"{side:.1f}" for side in item.box_xyxy))
 
     def add_failure(self, error: ImageError) -> None:
         """Say why a picture could not be used and go on."""

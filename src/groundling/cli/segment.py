@@ -54,7 +54,7 @@ from groundling.cli.options import (
 )
 from groundling.cli.pictures import check_folder, choose_folders, choose_outputs, choose_pictures, refuse_too_large
 from groundling.errors import ConfigError, ImageError
-from groundling.pictures.folders import has_picture_ending
+from groundling.pictures.folders import SEGMENTED, has_picture_ending
 
 if TYPE_CHECKING:
     from groundling.pipeline.grounded_sam import GroundedSam
@@ -62,7 +62,7 @@ if TYPE_CHECKING:
     from groundling.pipeline.video.mask_tracking import MaskTrackOptions
     from groundling.segmentation import MaskOptions
 
-SEGMENTED = ".segmented.mp4"
+SEGMENTED_VIDEO = ".segmented.mp4"
 
 PHOTO_ENDINGS = (".heic", ".heif")
 """Of pictures that Pillow reads with a plugin only."""
@@ -211,7 +211,7 @@ class _VideoOptions(_Options):
 def _segment_video(source: str, question: _Question, out: str | None, its: _VideoOptions) -> int:
     place, tracks = as_output(None if out is None else Path(out)), as_output(its.tracks)
     if place is None and tracks is None:
-        place = Path(f"{name_after(source)}{SEGMENTED}")
+        place = Path(f"{name_after(source)}{SEGMENTED_VIDEO}")
     check_outputs(source, place, tracks)
     check_span(its.start, its.stop)
     options: MaskTrackOptions = {
@@ -235,7 +235,7 @@ def _segment_pictures(pictures: Sequence[Path], question: _Question, out: str | 
     tiles = choose_tiles(its.tile, its.overlap)
     outputs: list[Path] | list[None] = [None] * len(pictures)
     if out is not None or not (its.json or its.masks or its.cutouts):
-        outputs = choose_outputs(pictures, out)
+        outputs = choose_outputs(pictures, out, SEGMENTED)
     if its.masks is not None and its.cutouts is not None and its.masks.resolve() == its.cutouts.resolve():
         raise ImageError(f"--masks and --cutouts both name {str(its.masks)!r}. Give two folders.")
     from groundling.cli.mask_files import CUTOUTS, MASKS
@@ -265,9 +265,9 @@ def _choose_thing_folders(folder: Path | None, made_by: str, pictures: Sequence[
     from groundling.cli.mask_files import check_thing_folder
 
     check_folder(folder)
-    for place in chosen:
+    for place, picture in zip(chosen, pictures, strict=True):
         if place is not None:
-            check_thing_folder(place, made_by, pictures)
+            check_thing_folder(place, made_by, picture, pictures)
     return chosen
 
 

@@ -80,7 +80,7 @@ def segment_pictures(
     Raises:
         ImageError: there is one picture, and it cannot be used.
     """
-    with Report(count=len(results), as_json=as_json) as report:
+    with Report(count=len(results), as_json=as_json, with_masks=True) as report:
         for outcome, result in zip(outcomes, results, strict=True):
             try:
                 if isinstance(outcome, ImageError):

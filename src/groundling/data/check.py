@@ -9,7 +9,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from groundling.data.open import complete_spec, open_dataset
+from groundling.data.open import complete_spec, open_dataset, require_masks
 from groundling.data.problems import Collected, Kind, Place, Problem
 from groundling.data.readers.boxes import Box, box_fault
 from groundling.data.readers.files import upright_size
@@ -69,37 +69,53 @@ class Report:
     counts: Counts
 
 
-def check_dataset(spec: Spec, *, decode: bool = True) -> list[Problem]:
+def check_dataset(spec: Spec, *, decode: bool = True, masks: bool = False) -> list[Problem]:
     """Return everything that is wrong with a data set; an empty list if nothing is.
 
     Args:
         spec: see `open_dataset`.
         decode: read pictures completely; otherwise only their headers.
+        masks: see `inspect_dataset`.
 
     Raises:
         ConfigError: the format or a key of `spec` is unknown.
+        DatasetError: see `inspect_dataset`.
+        MissingExtraError: see `inspect_dataset`.
     """
-    return inspect_dataset(spec, decode=decode).problems
+    return inspect_dataset(spec, decode=decode, masks=masks).problems
 
 
-def inspect_dataset(spec: Spec, *, decode: bool = True, progress: Progress = lambda done, total: None) -> Report:
+def inspect_dataset(
+    spec: Spec, *, decode: bool = True, masks: bool = False, progress: Progress = lambda done, total: None
+) -> Report:
     """Look for everything that is wrong with a data set, and count what is in it.
 
     Args:
         spec: see `open_dataset`.
         decode: read pictures completely; otherwise only their headers.
+        masks: look at the masks too, of which every object must have one. What lacks its mask is counted all the same.
         progress: called with the number of pictures that are done and of all.
 
     Raises:
         ConfigError: the format or a key of `spec` is unknown.
+        DatasetError: masks are asked for, and the format is none of `WITH_MASKS`.
+        MissingExtraError: masks are polygons, and faster-coco-eval is not installed.
     """
     problems = Collected()
     try:
         settings = complete_spec(spec)
+    except DatasetError as error:
+        problems.add(Kind.FILE, Place(_name_of(spec)), str(error))
+        return Report(problems, Counts())
+    if masks:
+        require_masks(settings["format"])
+    try:
         dataset = open_dataset(settings, problems=problems)
     except DatasetError as error:
         problems.add(Kind.FILE, Place(_name_of(spec)), str(error))
         return Report(problems, Counts())
+    if masks:
+        _check_masks(settings, problems)
     _check_names(dataset.names, Place(_name_of(settings)), problems)
     if not isinstance(dataset, RowRecords):
         return Report(problems, _count_records(dataset, progress))
@@ -109,6 +125,13 @@ def inspect_dataset(spec: Spec, *, decode: bool = True, progress: Progress = lam
 
 def _name_of(spec: Spec) -> str:
     return str(spec.get("annotations", spec.get("format"))) if isinstance(spec, Mapping) else os.fspath(spec)
+
+
+def _check_masks(settings: Mapping[str, object], problems: Collected) -> None:
+    """Read the annotations again with their masks, since a reader leaves out the objects that lack theirs."""
+    found = Collected()
+    open_dataset(settings, problems=found, masks=True)
+    problems.extend(problem for problem in found if problem.kind is Kind.MASK)  # the rest is known
 
 
 def _check_names(names: Iterable[str], place: Place, problems: Collected) -> None:

@@ -32,7 +32,7 @@ READERS: Mapping[str, Callable[..., Dataset]] = {
 }
 """Every format of files and its reader; a specification's keys are the reader's arguments."""
 
-WITH_MASKS = ("coco", "lvis", SCENES)
+WITH_MASKS = ("coco", "lvis", "yolo", SCENES)
 """Formats whose masks are read."""
 
 _INSIDE = ("annotations.json", "_annotations.coco.json", "odvg.jsonl", "data.yaml")
@@ -59,14 +59,30 @@ def open_dataset(
     """
     settings = complete_spec(spec)
     name = settings.pop("format")
-    if masks and name not in WITH_MASKS:
-        raise DatasetError(f"Masks are read from {', '.join(WITH_MASKS)}, but the data set is {name}. Convert it.")
+    if masks:
+        require_masks(name)
     own: dict[str, Any] = {"masks": True} if masks else {}
     if name == SCENES:
         from groundling.data.scenes.records import SceneRecords
 
         return _opened(SCENES, SceneRecords, settings, own)
     return _opened(name, READERS[name], settings, own if problems is None else own | {"problems": problems})
+
+
+def require_masks(name: str) -> None:
+    """Refuse a format whose masks are not read.
+
+    Args:
+        name: the format.
+
+    Raises:
+        DatasetError: it is not one of WITH_MASKS.
+    """
+    if name not in WITH_MASKS:
+        raise DatasetError(
+            f"Masks are read from {', '.join(WITH_MASKS)}, but the data set is {name}, which is read with boxes only. "
+            "Leave masks (--masks) out, or give the COCO file that it was made from."
+        )
 
 
 def complete_spec(spec: Mapping[str, object] | str | os.PathLike[str]) -> dict[str, Any]:

@@ -19,6 +19,7 @@ class Kind(StrEnum):
     CONTRADICTION = "contradiction"
     BOX_NOT_FINITE = "box not finite"
     BOX_INVERTED = "inverted box"
+    MASK = "missing or damaged mask"
     PHRASE = "phrase not in caption"
     PICTURE_MISSING = "missing picture"
     PICTURE_UNREADABLE = "unreadable picture"
@@ -116,7 +117,8 @@ class StopAtFirst:
             DatasetError: it is.
         """
         if kind.is_error:
-            raise DatasetError(f"{place}: {cause} (`groundling data check` lists everything at once.)")
+            option = " --masks" if kind is Kind.MASK else ""  # without it, masks are not looked at
+            raise DatasetError(f"{place}: {cause} (`groundling data check{option}` lists everything at once.)")
 
 
 class Collected(list[Problem]):

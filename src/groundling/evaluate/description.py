@@ -120,12 +120,12 @@ def lines_of(description: Mapping[str, object]) -> list[tuple[str, str]]:
         ("metric", METRICS[str(description.get("metric"))]),
         *([("counted", f"{text('counted_names')} of the names")] if description.get("counted_names") else []),
         *([] if is_recall else [("areas", f"from the {text('areas')}")]),
-        *_mask_lines(description.get("segmenter")),
+        *_mask_lines(description.get("segmenter"), text("areas")),
         ("versions", text("versions")),
     ]
 
 
-def _mask_lines(segmenter: object) -> list[tuple[str, str]]:
+def _mask_lines(segmenter: object, areas: str) -> list[tuple[str, str]]:
     if not isinstance(segmenter, Mapping):
         return []
     made = ["the best of three for each box" if segmenter.get("best_of_three") else "one for each box"]
@@ -135,6 +135,7 @@ def _mask_lines(segmenter: object) -> list[tuple[str, str]]:
     return [
         ("segmenter", f"{segmenter.get('name')} ({kind}, weights {weights}, {dtype})"),
         ("masks", ", ".join(made)),
+        ("areas of masks", f"from the {'annotations' if areas == 'annotations' else 'masks'}"),
     ]
 
 

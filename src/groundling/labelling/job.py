@@ -48,7 +48,7 @@ class Job:
             "model": _detector(detector),
             **{f"selection {name}": value for name, value in asdict(settings.rules).items()},
             "tiles": None if settings.tiles is None else asdict(settings.tiles),
-            "segmenter": None if segmenter is None else _segmenter(segmenter),
+            "segmenter (--sam)": None if segmenter is None else _segmenter(segmenter),
             **({} if segmenter is None else _masks(settings)),
         }
         return cls(json.loads(json.dumps(content)))  # tuples become lists, as in the file

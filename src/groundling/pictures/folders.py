@@ -4,7 +4,7 @@ import os
 
 PICTURE_ENDINGS = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 
-DRAWN = ".detected.png"
+DETECTED, SEGMENTED = ".detected.png", ".segmented.png"
 """How names of pictures end that groundling has drawn on; they are results and never sources."""
 
 
@@ -14,7 +14,7 @@ def is_picture(name: str) -> bool:
     Args:
         name: of the file, without its folder.
     """
-    return has_picture_ending(name) and not name.startswith(".") and not name.endswith(DRAWN)
+    return has_picture_ending(name) and not name.startswith(".") and not name.endswith((DETECTED, SEGMENTED))
 
 
 def has_picture_ending(name: str) -> bool:

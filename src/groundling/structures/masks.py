@@ -77,19 +77,20 @@ class Masks:
         return cls(tuple(str(mask_to_rle(mask > 0, compressed=True)) for mask in array), size)
 
     @classmethod
-    def from_coco(cls, items: Sequence[Mapping[str, Any]], image_wh: tuple[int, int]) -> Self:
+    def from_coco(cls, items: Sequence[Mapping[str, Any]], image_wh: tuple[int, int] | None = None) -> Self:
         """Build from COCO's run lengths, compressed or as lists.
 
         Args:
             items: dictionaries with "size" (height and width) and "counts".
-            image_wh: width and height of the picture.
+            image_wh: width and height of the picture; None takes those of the first mask.
 
         Raises:
-            DatasetError: something else is given, or a mask is of another size or damaged.
+            DatasetError: something else is given, a mask is of another size or damaged, or there is neither a mask nor
+                `image_wh`.
         """
-        width, height = checked_size(image_wh)
         if isinstance(items, str | bytes | Mapping) or not isinstance(items, Iterable):
             raise DatasetError(f"Masks must be a list of objects with 'size' and 'counts', got {str(items)[:80]}.")
+        width, height = _size_of_first(items) if image_wh is None else checked_size(image_wh)
         masks = []
         for row, item in enumerate(items):
             size, counts = _size_and_counts(item, row)
@@ -227,6 +228,15 @@ class Masks:
         way = cv2.INTER_AREA if size[0] * size[1] < self.image_wh[0] * self.image_wh[1] else cv2.INTER_LINEAR
         resized = (cv2.resize(mask * np.uint8(255), size, interpolation=way) > 128 for mask in self)
         return Masks.joined([Masks.from_array(mask[None]) for mask in resized], size)
+
+
+def _size_of_first(items: Sequence[Mapping[str, Any]]) -> tuple[int, int]:
+    if not len(items):
+        raise DatasetError("There is no mask that says how large the picture is. Give image_wh.")
+    size, _ = _size_and_counts(items[0], 0)
+    if len(size) != 2:
+        raise DatasetError(f"Mask 0 must have a 'size' of two numbers, height and width, got {size}.")
+    return checked_size((size[1], size[0]))
 
 
 def _size_and_counts(item: Mapping[str, Any], row: int) -> tuple[list[int], str | list[int]]:

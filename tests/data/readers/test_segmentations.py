@@ -9,7 +9,7 @@ from pycocotools import mask as oracle
 from data.small_sets import as_json, coco, picture
 from groundling.data import open as opening
 from groundling.data.open import open_dataset
-from groundling.data.problems import Collected
+from groundling.data.problems import Collected, Kind
 from groundling.data.readers.coco import CocoRecords
 from groundling.data.readers.segmentations import run_lengths
 from groundling.errors import ConfigError, DatasetError, ImageError, MissingExtraError
@@ -67,7 +67,7 @@ def test_polygons_as_the_other_library_fills_them(polygons):
 @pytest.mark.parametrize(
     ("segmentation", "message"),
     [
-        pytest.param(None, "the segmentation is None. It must be", id="missing"),
+        pytest.param(None, "the segmentation is missing. It must be", id="missing"),
         pytest.param([], r"the segmentation is \[\]\. It must be", id="empty"),
         pytest.param("a", "the segmentation is a. It must be", id="text"),
         pytest.param({}, "must have 'size' and 'counts'", id="no counts"),
@@ -136,8 +136,18 @@ def test_a_damaged_mask_is_named(tmp_path):
         open_dataset(path, masks=True)
     problems = Collected()
     assert len(open_dataset(path, problems=problems, masks=True)[0].masks) == 2
-    assert [problem.spot for problem in problems] == ["annotations[2] (id 2)"]
+    assert [(problem.kind, problem.spot) for problem in problems] == [(Kind.MASK, "annotations[2] (id 2)")]
     open_dataset(path)  # who wants boxes only is not troubled
+
+
+def test_an_object_without_the_key_says_where_all_of_them_are_listed(tmp_path):
+    """The command without --masks would find nothing wrong."""
+    message = (
+        r"annotations\.json, annotations\[0\] \(id 1\): the segmentation is missing\. It must be .*"
+        r"\(`groundling data check --masks` lists everything at once\.\)$"
+    )
+    with pytest.raises(DatasetError, match=message):
+        open_dataset(as_json(tmp_path / "annotations.json", coco()), masks=True)
 
 
 def test_lvis_has_the_same_layout(tmp_path):
@@ -156,7 +166,11 @@ def test_scenes():
 def test_other_formats(tmp_path):
     path = tmp_path / "odvg.jsonl"
     path.write_text("")
-    with pytest.raises(DatasetError, match="Masks are read from coco, lvis, scenes, but the data set is odvg"):
+    message = (
+        r"^Masks are read from coco, lvis, yolo, scenes, but the data set is odvg, which is read with boxes only\. "
+        r"Leave masks \(--masks\) out, or give the COCO file that it was made from\.$"
+    )
+    with pytest.raises(DatasetError, match=message):
         open_dataset(path, masks=True)
     assert set(opening.WITH_MASKS) < {*opening.READERS, opening.SCENES}
 

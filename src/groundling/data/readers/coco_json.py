@@ -9,7 +9,7 @@ from typing import Any, TypeGuard
 import numpy as np
 from numpy.typing import NDArray
 
-from groundling.data.problems import Kind, Place, Problems
+from groundling.data.problems import Kind, Place, Problems, StopAtFirst
 from groundling.data.readers.boxes import Box, box_fault, four_numbers, is_kept, written
 from groundling.data.readers.files import (
     LARGEST_SIDE,
@@ -22,7 +22,7 @@ from groundling.data.readers.files import (
 )
 from groundling.data.readers.rows import Objects, RowRecords, named_row
 from groundling.data.readers.segmentations import run_lengths
-from groundling.errors import DatasetError
+from groundling.errors import DatasetError, ImageError
 
 Id = int | str
 Entry = Mapping[str, Any]
@@ -237,7 +237,7 @@ class CocoBasedRecords(RowRecords):
         rows = []
         for image_id, found in file.annotations(pictures, categories).items():
             picture = pictures[image_id]
-            objects = Objects(mask_counts=[] if masks else None)
+            objects = Objects(shapes=[] if masks else None)
             counts_N = _masks(found, picture, images, problems) if masks else [""] * len(found)
             for one, counts in zip(found, counts_N, strict=True):
                 if counts is not None:
@@ -260,17 +260,30 @@ class CocoBasedRecords(RowRecords):
 
 
 def _masks(found: Sequence[Annotation], picture: Picture, images: Path, problems: Problems) -> list[str | None]:
-    """Return the run lengths of each annotation of a picture; None for one that is damaged, which is a problem."""
-    counts: list[str | None] = []
+    """Return the run lengths of each annotation of a picture; None for one that is damaged, which is a problem.
+
+    Raises:
+        ImageError: the picture's size is needed and its file is missing or broken, and the first error is raised.
+    """
     image_wh = picture.image_wh
     if image_wh is None and found:
-        image_wh = picture_size(images / picture.file_name)
-    for one in found:
-        assert image_wh is not None
+        file = images / picture.file_name
         try:
-            counts.append(run_lengths(one.segmentation, image_wh))
+            image_wh = picture_size(file)
+        except ImageError as error:
+            if isinstance(problems, StopAtFirst):
+                raise
+            kind = Kind.PICTURE_UNREADABLE if file.exists() else Kind.PICTURE_MISSING
+            problems.add(kind, picture.place, str(error))
+    counts: list[str | None] = []
+    for one in found:
+        if image_wh is None and one.segmentation is not None:
+            counts.append(None)  # nothing can be said of it
+            continue
+        try:
+            counts.append(run_lengths(one.segmentation, image_wh or (1, 1)))  # what is missing has no size either
         except DatasetError as error:
-            problems.add(Kind.FIELD, one.place, str(error))
+            problems.add(Kind.MASK, one.place, str(error))
             counts.append(None)
     return counts
 

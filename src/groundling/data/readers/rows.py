@@ -1,6 +1,6 @@
 """What readers have in common: rows parsed once, and the record that is made of a row when it is asked for.
 
-Shapes: N object, L label.
+Shapes: N object, L label, K point of an outline.
 """
 
 from collections.abc import Sequence
@@ -13,11 +13,16 @@ from numpy.typing import NDArray
 from groundling.data.problems import Kind, Place, Problems
 from groundling.data.readers.boxes import Box, clipped
 from groundling.data.readers.files import picture_size
+from groundling.data.readers.segmentations import filled
 from groundling.data.record import Record, one_label_each
 from groundling.structures.masks import Masks
 from groundling.structures.prompt import Caption, Span
 
 Spans = tuple[Span, ...]
+
+Shape = str | NDArray[np.float64]
+"""A mask as a row keeps it: run lengths as `Masks` has them, or an outline [K, 2] in 0..1 of the picture, which is
+filled when the record is made."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,7 +43,7 @@ class Row:
         relative: the unit of the boxes.
         areas_N: areas of the objects in square pixels, where the file states those of masks.
         partial: see `Record`.
-        mask_counts_N: run lengths of each object's mask, as `Masks` has them; None where masks are not asked for.
+        shapes_N: the mask of each object; None where masks are not asked for.
     """
 
     key: str
@@ -54,7 +59,7 @@ class Row:
     relative: bool = False
     areas_N: NDArray[np.float64] | None = None
     partial: tuple[str, ...] = ()
-    mask_counts_N: tuple[str, ...] | None = None
+    shapes_N: tuple[Shape, ...] | None = None
 
     def boxes_in_pixels(self, image_wh: tuple[int, int]) -> NDArray[np.float64]:
         """Return the corners [N, 4] in pixels of a picture of this size, not yet cut off at its edges."""
@@ -75,19 +80,17 @@ class Objects:
     name_ids: list[int] = field(default_factory=list)
     crowd: list[bool] = field(default_factory=list)
     areas: list[float] = field(default_factory=list)
-    mask_counts: list[str] | None = None
+    shapes: list[Shape] | None = None
 
-    def add(
-        self, box: Box, name_id: int, crowd: bool = False, area: float | None = None, mask_counts: str = ""
-    ) -> None:
+    def add(self, box: Box, name_id: int, crowd: bool = False, area: float | None = None, shape: Shape = "") -> None:
         """Take in one more; its area is stated for all of them or for none, and so is its mask."""
         self.boxes.append(box)
         self.name_ids.append(name_id)
         self.crowd.append(crowd)
         if area is not None:
             self.areas.append(area)
-        if self.mask_counts is not None:
-            self.mask_counts.append(mask_counts)
+        if self.shapes is not None:
+            self.shapes.append(shape)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +137,7 @@ def named_row(
         relative=relative,
         areas_N=np.array(objects.areas, np.float64) if objects.areas else None,
         partial=partial,
-        mask_counts_N=None if objects.mask_counts is None else tuple(objects.mask_counts),
+        shapes_N=None if objects.shapes is None else tuple(objects.shapes),
     )
 
 
@@ -254,5 +257,15 @@ def _record(row: Row, picture: Path, image_wh: tuple[int, int]) -> Record:
         caption=caption,
         crowd_N=row.crowd_N[kept_N],
         partial=row.partial,
-        masks=None if row.mask_counts_N is None else Masks(row.mask_counts_N, image_wh)[kept_N],
+        masks=None if row.shapes_N is None else _masks(row.shapes_N, kept_N, image_wh),
     )
+
+
+def _masks(shapes_N: Sequence[Shape], kept_N: NDArray[np.bool_], image_wh: tuple[int, int]) -> Masks:
+    """Return the masks of the objects that are kept; outlines become run lengths one by one."""
+    kept = (shape for shape, is_kept in zip(shapes_N, kept_N.tolist(), strict=True) if is_kept)
+    return Masks(tuple(_run_lengths(shape, image_wh) for shape in kept), image_wh)
+
+
+def _run_lengths(shape: Shape, image_wh: tuple[int, int]) -> str:
+    return shape if isinstance(shape, str) else filled([(shape * image_wh).ravel().tolist()], image_wh)

@@ -5,10 +5,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from groundling.data.problems import Kind, Place, Problems, StopAtFirst
 from groundling.data.readers.boxes import Box, box_fault, is_kept
 from groundling.data.readers.files import clean_name, pictures_in, read_lines, read_text
 from groundling.data.readers.rows import Objects, Row, RowRecords, named_row
+from groundling.data.readers.segmentations import is_near, polygon_filler
 from groundling.errors import DatasetError
 from groundling.pictures.folders import PICTURE_ENDINGS
 
@@ -21,8 +25,8 @@ _FRACTION_LIMIT = 1.01  # some tools write 1.0000001; pixels are far larger
 class YoloRecords(RowRecords):
     """One split of a YOLO data set. A picture without a label file has no objects.
 
-    Outlines (more than four numbers) become their bounding boxes; key points are left out. The unit of the boxes is the
-    picture, so a picture's header is read when its record is asked for.
+    The boxes of outlines (more than four numbers) are their bounding boxes; key points are left out. The unit of boxes
+    and outlines is the picture, so a picture's header is read when its record is asked for.
     """
 
     def __init__(
@@ -31,6 +35,7 @@ class YoloRecords(RowRecords):
         images: str | Path | None = None,
         *,
         split: str | None = None,
+        masks: bool = False,
         problems: Problems | None = None,
     ) -> None:
         """Read the annotations; no picture is opened.
@@ -39,10 +44,12 @@ class YoloRecords(RowRecords):
             annotations: `data.yaml`, or the folder that holds it.
             images: the folder of the pictures; else what `data.yaml` says.
             split: train, val or test; may be left out where all that there are lie in one folder.
+            masks: keep the outlines, which every line then needs; a record's masks are filled when it is asked for.
             problems: hears what is wrong; without it the first error is raised.
 
         Raises:
             DatasetError: a file is missing or wrong; the message names it.
+            MissingExtraError: there are outlines, masks are asked for, and faster-coco-eval is not installed.
         """
         problems = StopAtFirst() if problems is None else problems
         path = Path(annotations).expanduser()
@@ -55,7 +62,9 @@ class YoloRecords(RowRecords):
         rows = []
         for picture in pictures:
             file_name = picture.relative_to(folder).as_posix() if picture.is_relative_to(folder) else str(picture)
-            rows.append(_row(picture, file_name, names, "kpt_shape" in content, problems))
+            rows.append(_row(picture, file_name, names, "kpt_shape" in content, problems, masks=masks))
+        if any(row.shapes_N for row in rows):
+            polygon_filler()  # better now than at the first record
         super().__init__(tuple(names.values()), rows, folder, problems, path)
 
 
@@ -69,9 +78,11 @@ def label_file(picture: Path) -> Path:
     return Path(*parts).with_suffix(".txt")
 
 
-def _row(picture: Path, file_name: str, names: Mapping[int, str], has_points: bool, problems: Problems) -> Row:
+def _row(
+    picture: Path, file_name: str, names: Mapping[int, str], has_points: bool, problems: Problems, *, masks: bool
+) -> Row:
     file = label_file(picture)
-    objects = Objects()
+    objects = Objects(shapes=[] if masks else None)
     index_of = {class_id: index for index, class_id in enumerate(names)}
     for number, line in read_lines(file) if file.is_file() else ():
         place = Place(str(file), f"line {number}")
@@ -85,20 +96,47 @@ def _row(picture: Path, file_name: str, names: Mapping[int, str], has_points: bo
             cause = f"there is no class {class_id} in data.yaml. The classes are {_span(names)}."
             problems.add(Kind.UNKNOWN_CATEGORY, place, cause)
             continue
-        box = _box(numbers[1:], has_points)
+        outline = _outline(numbers[1:], has_points)
+        box = _box(numbers[1:], outline)
         fault = _fault(box, numbers[1:])
         if fault is not None:
             problems.add(fault[0], place, f"the box {line.strip()[:80]!r} {fault[1]}")
-        if is_kept(fault):
-            objects.add(box, index_of[class_id])
+        if not is_kept(fault):
+            continue
+        lack = _lack(outline) if masks else None
+        if lack is not None:
+            problems.add(Kind.MASK, place, f"{line.strip()[:80]!r} {lack}")
+        else:
+            objects.add(box, index_of[class_id], shape="" if outline is None else outline)
     return named_row((file_name, Place(str(file)), None), objects, tuple(names.values()), relative=True)
 
 
-def _box(numbers: Sequence[float], has_points: bool) -> Box:
+def _outline(numbers: Sequence[float], has_points: bool) -> NDArray[np.float64] | None:
+    """Return the points [K, 2] of an outline; None for a box. A last number without a partner is a score."""
+    if has_points or len(numbers) <= _BOX_NUMBERS + 1:
+        return None
+    return np.array(numbers[: len(numbers) // 2 * 2], np.float64).reshape(-1, 2)
+
+
+def _lack(outline: NDArray[np.float64] | None) -> str | None:
+    """Say why a line has no usable mask, as the end of a sentence; None if it has one."""
+    if outline is None:
+        return (
+            "is a box without an outline, so it has no mask. Write the outline in its place (class x1 y1 x2 y2 x3 y3 "
+            "..., in fractions of the picture), remove the line, or read boxes only: leave masks (--masks) out."
+        )
+    if not is_near(outline):
+        return (
+            "is an outline that lies far outside the picture, or holds a number that is not finite. Measure the object "
+            "again or remove it."
+        )
+    return None
+
+
+def _box(numbers: Sequence[float], outline: NDArray[np.float64] | None) -> Box:
     """Return corners in 0..1 of centre and size, or of an outline."""
-    is_outline = len(numbers) > _BOX_NUMBERS + 1 and not has_points
-    if is_outline:
-        x, y = numbers[0 : len(numbers) // 2 * 2 : 2], numbers[1 : len(numbers) // 2 * 2 : 2]
+    if outline is not None:
+        x, y = outline.T.tolist()
         return min(x), min(y), max(x), max(y)
     centre_x, centre_y, width, height = numbers[:_BOX_NUMBERS]
     return centre_x - width / 2, centre_y - height / 2, centre_x + width / 2, centre_y + height / 2
