@@ -91,7 +91,7 @@ def test_coco_with_masks(coco, checkpoint, tmp_path, capsys):
     arguments = ["--model", str(checkpoint), "--data", str(coco), "--out", str(tmp_path / "out"), "--top-k", "5"]
     arguments += ["--sam", str(write_segmenter("sam", tmp_path / "sam")), "--drop-islands", "4"]
     assert run(["evaluate", "coco", *arguments]) == 2
-    assert "annotations[0] (id 1): the segmentation is None" in capsys.readouterr().err
+    assert "annotations[0] (id 1): the segmentation is missing" in capsys.readouterr().err
     content = json.loads(coco.read_text())
     for annotation in content["annotations"]:
         annotation["segmentation"] = [[1, 2, 31, 2, 31, 22, 1, 22]]
