@@ -5,7 +5,9 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ from groundling.pipeline.detector import ABOUT_BUNDLED_MODEL
 from groundling.train.settings import RunSettings, from_mapping
 
 DOCUMENTS = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])
+READ_FIRST = ("README.md", "CONTRIBUTING.md", "segmentation.md")
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 NOT_RUN = ("pip install", "make ", "python examples/editing/")
 """CI installs and makes; tests/examples/test_editing.py runs the recipes, in one process that loads models once."""
@@ -26,7 +29,13 @@ def blocks(document: Path, language: str) -> str:
     return "\n".join(text for kind, text in BLOCK.findall(document.read_text(encoding="utf-8")) if kind == language)
 
 
-@pytest.mark.parametrize("document", [d for d in DOCUMENTS if blocks(d, "python")], ids=lambda d: d.name)
+def cases(documents: Iterable[Path]) -> list[Any]:
+    """Those of the pages that people read first are quick tests; each block of a page is a process of its own."""
+    marks = {document: () if document.name in READ_FIRST else pytest.mark.slow for document in documents}
+    return [pytest.param(document, id=document.name, marks=mark) for document, mark in marks.items()]
+
+
+@pytest.mark.parametrize("document", cases(d for d in DOCUMENTS if blocks(d, "python")))
 def test_python_blocks_run(document: Path, run: Run) -> None:
     result = run(sys.executable, "-W", "error", "-c", blocks(document, "python"))
     assert result.returncode == 0, result.stderr
@@ -37,7 +46,7 @@ def commands(document: Path) -> list[str]:
     return [line for line in lines if line.strip() and not line.startswith(NOT_RUN)]
 
 
-@pytest.mark.parametrize("document", [d for d in DOCUMENTS if commands(d)], ids=lambda d: d.name)
+@pytest.mark.parametrize("document", cases(d for d in DOCUMENTS if commands(d)))
 def test_shell_blocks_run(document: Path, run: Run) -> None:
     for command in commands(document):
         result = run(command, shell=True)
